@@ -1,0 +1,48 @@
+"""The tables, shared by `app` and `worker`. One table family per file; no queries, no decisions."""
+
+from models.artifact import Artifact
+from models.audit import AuditEntry
+from models.base import Base, time_ordered_id
+from models.dataset import Dataset, DatasetInstance
+from models.deletion_request import (
+    DeletionRequest,
+    DeletionRequestItem,
+    ForgottenSupervision,
+    InstanceList,
+    InstanceListItem,
+)
+from models.event import Event
+from models.idempotency import IdempotencyKey
+from models.job import Attempt, Job, JobKind, Phase
+from models.outbox import OutboxMessage
+from models.registered_model import Alias, ModelTask, ModelVersion, RegisteredModel
+from models.rules import STATE_TRANSITIONS
+from models.tenant import APIKey, Tenant
+
+__all__ = [
+    "STATE_TRANSITIONS",
+    "APIKey",
+    "Alias",
+    "Artifact",
+    "Attempt",
+    "AuditEntry",
+    "Base",
+    "Dataset",
+    "DatasetInstance",
+    "DeletionRequest",
+    "DeletionRequestItem",
+    "Event",
+    "ForgottenSupervision",
+    "IdempotencyKey",
+    "InstanceList",
+    "InstanceListItem",
+    "Job",
+    "JobKind",
+    "ModelTask",
+    "ModelVersion",
+    "OutboxMessage",
+    "Phase",
+    "RegisteredModel",
+    "Tenant",
+    "time_ordered_id",
+]

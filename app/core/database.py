@@ -1,0 +1,55 @@
+"""Connections to PostgreSQL, and the only places that commit.
+
+The API commits once per HTTP request, before the answer leaves (`Session`, in `app.core.session`); the
+worker and the relay commit through `transaction`, once per unit of work.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.settings import Settings
+
+
+def async_engine(settings: Settings) -> AsyncEngine:
+    """The API's pool, as the role lethe_app."""
+    return create_async_engine(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args=_connect_args(settings, "lethe-api"),
+    )
+
+
+def sync_engine(settings: Settings, url: str, name: str) -> Engine:
+    """A small pool for the worker or the relay. `name` is shown in pg_stat_activity."""
+    return create_engine(
+        url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args=_connect_args(settings, name)
+    )
+
+
+@contextmanager
+def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """One unit of work: committed when the block ends, rolled back when it raises."""
+    with sessions.begin() as session:
+        yield session
+
+
+def _connect_args(settings: Settings, name: str) -> dict[str, object]:
+    milliseconds = int(settings.statement_timeout_seconds * 1000)
+    return {
+        "application_name": name,
+        "connect_timeout": 5,
+        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+        " -c timezone=UTC",
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15000,
+    }

@@ -1,0 +1,50 @@
+"""Which URLs a tenant may name: only those below the roots that the operator listed for it."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from app.core.errors import InvalidInput
+
+OBJECT_STORES = ("s3", "gs", "az", "abfs")
+
+
+def allowed_url(url: str, roots: list[str]) -> str:
+    """`url` in its canonical form.
+
+    Local paths are resolved, links included, before they are compared; object URLs are compared by
+    bucket and by whole path segments.
+
+    Raises `InvalidInput`, code url_not_allowed or url_invalid.
+    """
+    canonical = canonical_url(url)
+    if any(_below(canonical, canonical_url(root)) for root in roots):
+        return canonical
+    listed = ", ".join(roots) if roots else "none: ask the operator to list one"
+    raise InvalidInput(
+        f"The URL does not lie under one of this tenant's allowed roots ({listed}).", code="url_not_allowed"
+    )
+
+
+def canonical_url(url: str) -> str:
+    """Raises `InvalidInput`, code url_invalid."""
+    parts = urlsplit(url if "://" in url else f"file://{url}")
+    path = unquote(parts.path)
+    if "\0" in path or parts.query or parts.fragment or parts.username or parts.password:
+        raise InvalidInput(
+            "A URL here has a scheme, a bucket or none, and a path; nothing else.", code="url_invalid"
+        )
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost") or not path.startswith("/"):
+            raise InvalidInput("A local URL looks like file:///folder/file.", code="url_invalid")
+        return f"file://{Path(path).resolve()}"
+    if parts.scheme not in OBJECT_STORES or not parts.netloc:
+        known = ", ".join(("file", *OBJECT_STORES))
+        raise InvalidInput(f"The URL's scheme must be one of {known}.", code="url_invalid")
+    segments = [segment for segment in path.split("/") if segment]
+    if any(segment in (".", "..") for segment in segments):
+        raise InvalidInput("The URL's path must not contain '.' or '..'.", code="url_invalid")
+    return f"{parts.scheme}://{parts.netloc.lower()}/{'/'.join(segments)}"
+
+
+def _below(url: str, root: str) -> bool:
+    return url == root or url.startswith(root.rstrip("/") + "/")

@@ -1,0 +1,53 @@
+"""Everything an operator can set, by environment variables that begin with LETHE_."""
+
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="LETHE_", extra="ignore")
+
+    # Where the servers are. Each process needs only the URL of its own role.
+    database_url: SecretStr = Field(description="PostgreSQL as the role lethe_app: API and relay")
+    worker_database_url: SecretStr | None = Field(None, description="PostgreSQL as lethe_worker")
+    owner_database_url: SecretStr | None = Field(None, description="PostgreSQL as the owner: migrations")
+    broker_url: SecretStr = Field(description="Redis, for wake-ups only; nothing essential lives there")
+    storage_url: str = Field(description="file:///folder, s3://bucket/prefix, gs://… or az://…")
+    public_url: str = "http://127.0.0.1:8000"
+
+    # Keys of the instance hashes: 64 hexadecimal characters.
+    hash_key: SecretStr = Field(min_length=64, max_length=64)
+    hash_key_id: str = "k1"
+
+    # Limits on what clients send.
+    max_instances_per_request: int = 100_000
+    max_body_bytes: int = 32 * MEBIBYTE
+    max_checkpoint_bytes: int = 64 * 1024 * MEBIBYTE
+    idempotency_hours: int = 24
+
+    # Jobs.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    lease_seconds: float = Field(30.0, gt=0.3)
+    max_attempts: int = Field(3, ge=1)
+    sweep_seconds: float = Field(2.0, gt=0)
+    snapshot_seconds: float = Field(30.0, gt=0)
+    cache_folder: str = "/tmp/lethe-cache"  # noqa: S108 (downloads of remote data; owned and checked by digest)
+
+    # Days from a request to its due date, by the regulation it names.
+    regulation_days: dict[str, int] = {"gdpr": 30, "ccpa": 45}
+
+    database_pool_size: int = 10
+    statement_timeout_seconds: float = 30.0
+    log_level: str = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

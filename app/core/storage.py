@@ -1,0 +1,116 @@
+"""Stored bytes: the one seam that knows about folders, buckets, ranges and URLs.
+
+obstore's synchronous calls only (its asynchronous ones may abort the interpreter at exit); the API
+calls them in threads.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import LocalStore, from_url
+
+CHUNK = 4 * 1024 * 1024
+
+
+class NotStored(LookupError):
+    """There are no bytes at that path."""
+
+
+@dataclass(frozen=True)
+class Written:
+    sha256: bytes
+    size: int
+
+
+class Storage:
+    """Artifacts below one URL: file:///folder, s3://bucket/prefix, gs://… or az://…"""
+
+    def __init__(self, url: str) -> None:
+        self._local: Path | None = None
+        if url.startswith("file://"):
+            self._local = Path(url.removeprefix("file://"))
+            self._local.mkdir(parents=True, exist_ok=True)
+            self._store: Any = LocalStore(self._local, automatic_cleanup=True, mkdir=True)
+        else:
+            self._store = from_url(url)
+
+    def put(self, path: str, chunks: Iterable[bytes]) -> Written:
+        """Stream `chunks` in. The object appears whole or not at all, and is on disk when this returns.
+
+        Whatever `chunks` raises ends the upload, leaves nothing behind, and is raised again.
+        """
+        digest = hashlib.sha256()
+        size = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        obstore.put(self._store, path, counted(), chunk_size=CHUNK, max_concurrency=2)
+        if self._local is not None:
+            _sync_to_disk(self._local / path)
+        return Written(digest.digest(), size)
+
+    def put_file(self, path: str, source: Path) -> Written:
+        with source.open("rb") as file:
+            return self.put(path, iter(lambda: file.read(CHUNK), b""))
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to and without `end`, in chunks. Raises `NotStored`."""
+        stop = self.size(path) if end is None else end
+        while start < stop:
+            length = min(CHUNK, stop - start)
+            try:
+                yield bytes(obstore.get_range(self._store, path, start=start, length=length))
+            except FileNotFoundError as missing:
+                raise NotStored(path) from missing
+            start += length
+
+    def size(self, path: str) -> int:
+        """Bytes. Raises `NotStored`."""
+        try:
+            return int(obstore.head(self._store, path)["size"])
+        except FileNotFoundError as missing:
+            raise NotStored(path) from missing
+
+    def delete(self, path: str) -> None:
+        """Remove the object; it is no error if it is gone already."""
+        try:
+            obstore.delete(self._store, path)
+        except FileNotFoundError:
+            return
+
+    def copy_to(self, path: str, target: Path) -> Written:
+        """Write the object to the local file `target` and say what was written. Raises `NotStored`."""
+        digest = hashlib.sha256()
+        size = 0
+        with target.open("wb") as file:
+            for chunk in self.read(path):
+                digest.update(chunk)
+                size += file.write(chunk)
+        return Written(digest.digest(), size)
+
+    def presigned_url(self, path: str, expires: timedelta) -> str | None:
+        """A URL that serves the object without a key, where the store has such; None on folders."""
+        if self._local is not None:
+            return None
+        return str(obstore.sign(self._store, "GET", path, expires))
+
+
+def _sync_to_disk(file: Path) -> None:
+    """obstore renames a finished file into place but does not force it to disk."""
+    for target, flags in ((file, os.O_RDONLY), (file.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        descriptor = os.open(target, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

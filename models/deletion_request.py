@@ -1,0 +1,163 @@
+"""Deletion requests, the instances they name, lists sent ahead, and the ledger of what was forgotten."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Identified, one_of
+from models.states import RunStatus
+
+
+class InstanceList(Identified, Base):
+    """Instances sent ahead of the requests that name them. Raw ids are not kept."""
+
+    __tablename__ = "instance_lists"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    instance_count: Mapped[int] = mapped_column(Integer)
+    hash_key_id: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (UniqueConstraint("tenant_id", "id"),)
+
+
+class InstanceListItem(Base):
+    __tablename__ = "instance_list_items"
+
+    instance_list_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    instance_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    tenant_id: Mapped[uuid.UUID]
+    position: Mapped[int] = mapped_column(Integer)  # in the list as it was sent, from 0
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "instance_list_id"],
+            ["instance_lists.tenant_id", "instance_lists.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class DeletionRequest(Identified, Base):
+    """Supervision to forget. A request on a data set has no model and no status of its own: its
+    children, one per registered model, have them."""
+
+    __tablename__ = "deletion_requests"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    parent_id: Mapped[uuid.UUID | None]
+    dataset_id: Mapped[uuid.UUID]
+    registered_model_id: Mapped[uuid.UUID | None]
+    job_id: Mapped[uuid.UUID | None]
+    api_key_id: Mapped[uuid.UUID | None]
+    tasks: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    scope: Mapped[str] = mapped_column(Text)  # full, partial
+    method: Mapped[str] = mapped_column(Text)
+    instance_count: Mapped[int] = mapped_column(Integer)
+    already_forgotten: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    hash_key_id: Mapped[str] = mapped_column(Text)
+    http_request_id: Mapped[str | None] = mapped_column(Text)
+    reference: Mapped[str | None] = mapped_column(Text)
+    regulation: Mapped[str | None] = mapped_column(Text)
+    # "metadata" is taken by SQLAlchemy's declarative classes.
+    client_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    due_at: Mapped[datetime | None]
+    status: Mapped[str | None] = mapped_column(Text)
+    cancel_requested_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    result_version_id: Mapped[uuid.UUID | None]
+    error_code: Mapped[str | None] = mapped_column(Text)
+    error_detail: Mapped[str | None] = mapped_column(Text)
+    # Counts changes, for the weak ETag that pollers send back.
+    revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(
+            ["tenant_id", "parent_id"], ["deletion_requests.tenant_id", "deletion_requests.id"]
+        ),
+        ForeignKeyConstraint(["tenant_id", "dataset_id"], ["datasets.tenant_id", "datasets.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "registered_model_id"], ["registered_models.tenant_id", "registered_models.id"]
+        ),
+        ForeignKeyConstraint(["tenant_id", "job_id"], ["jobs.tenant_id", "jobs.id"]),
+        ForeignKeyConstraint(["tenant_id", "api_key_id"], ["api_keys.tenant_id", "api_keys.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "registered_model_id", "result_version_id"],
+            ["model_versions.tenant_id", "model_versions.registered_model_id", "model_versions.id"],
+        ),
+        CheckConstraint(one_of("status", RunStatus), name="status"),
+        CheckConstraint("scope IN ('full', 'partial')", name="scope"),
+        CheckConstraint("(registered_model_id IS NULL) = (status IS NULL)", name="status_of_the_children"),
+        CheckConstraint("instance_count > 0 AND cardinality(tasks) > 0", name="names_something"),
+        Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
+        Index("ix_deletion_requests_job_id", "job_id"),
+        Index("ix_deletion_requests_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index(
+            "ix_deletion_requests_unsettled",
+            "registered_model_id",
+            postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
+        ),
+    )
+
+
+class DeletionRequestItem(Base):
+    """One instance that a request names; the tasks are the request's."""
+
+    __tablename__ = "deletion_request_items"
+
+    deletion_request_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    instance_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    tenant_id: Mapped[uuid.UUID]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "deletion_request_id"],
+            ["deletion_requests.tenant_id", "deletion_requests.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class ForgottenSupervision(Base):
+    """The ledger: (instance, task) pairs that no later run may learn from, retraining included.
+
+    `version_id` is the version that first behaved without them. It is cleared when an administrator
+    moves the model back to a version that still remembers.
+    """
+
+    __tablename__ = "forgotten_supervision"
+
+    registered_model_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    instance_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(Text, primary_key=True)
+    tenant_id: Mapped[uuid.UUID]
+    deletion_request_id: Mapped[uuid.UUID] = mapped_column(index=True)
+    version_id: Mapped[uuid.UUID | None]
+    hash_key_id: Mapped[str] = mapped_column(Text)
+    forgotten_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "registered_model_id"], ["registered_models.tenant_id", "registered_models.id"]
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "deletion_request_id"], ["deletion_requests.tenant_id", "deletion_requests.id"]
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "registered_model_id", "version_id"],
+            ["model_versions.tenant_id", "model_versions.registered_model_id", "model_versions.id"],
+        ),
+    )

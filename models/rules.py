@@ -1,0 +1,135 @@
+"""Rules that live in the database beside the tables: roles, grants, triggers.
+
+Written as DDL that follows `create_all`, so that tables made from here and tables made by the
+migrations are the same; a test compares the two.
+"""
+
+from sqlalchemy import Column, Connection, MetaData, Table, Text, event
+from sqlalchemy import text as sql
+
+from models.base import Base
+from models.states import MACHINES
+
+STATE_TRANSITIONS = Table(
+    "state_transitions",
+    Base.metadata,
+    Column("machine", Text, primary_key=True),
+    Column("before", Text, primary_key=True),
+    Column("after", Text, primary_key=True),
+)
+
+ROLES = """
+DO $$
+DECLARE name text;
+BEGIN
+  -- Roles belong to the whole server: two databases of one server may be migrated at once.
+  PERFORM pg_advisory_xact_lock(hashtext('lethe roles'));
+  FOREACH name IN ARRAY ARRAY['lethe_app', 'lethe_worker'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I LOGIN', name);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+      END;
+    END IF;
+  END LOOP;
+END $$
+"""
+
+ENFORCE_TRANSITION = """
+CREATE FUNCTION enforce_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  before text := to_jsonb(OLD) ->> TG_ARGV[0];
+  after text := to_jsonb(NEW) ->> TG_ARGV[0];
+BEGIN
+  IF before IS DISTINCT FROM after AND NOT EXISTS (
+    SELECT FROM state_transitions t
+    WHERE t.machine = TG_TABLE_NAME
+      AND t.before = enforce_transition.before AND t.after = enforce_transition.after
+  ) THEN
+    RAISE EXCEPTION '% cannot go from % to %', TG_TABLE_NAME, before, after
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'enforce_transition';
+  END IF;
+  RETURN NEW;
+END $$
+"""
+
+NOTIFY_OUTBOX = """
+CREATE FUNCTION notify_outbox() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('lethe_outbox', '');
+  RETURN NULL;
+END $$
+"""
+
+REFUSE_CHANGE = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'rows of % are never changed or removed', TG_TABLE_NAME
+    USING ERRCODE = 'insufficient_privilege';
+END $$
+"""
+
+# Table → what the application and the worker may do with it.
+GRANTS: dict[str, tuple[str, str]] = {
+    "tenants": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
+    "api_keys": ("SELECT, INSERT, UPDATE", ""),
+    "artifacts": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "datasets": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
+    "dataset_instances": ("SELECT", "SELECT, INSERT, DELETE"),
+    "registered_models": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
+    "model_tasks": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
+    "model_versions": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "aliases": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "instance_lists": ("SELECT, INSERT, DELETE", ""),
+    "instance_list_items": ("SELECT, INSERT, DELETE", ""),
+    "deletion_requests": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
+    "deletion_request_items": ("SELECT, INSERT", "SELECT"),
+    "forgotten_supervision": ("SELECT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "idempotency_keys": ("SELECT, INSERT, UPDATE, DELETE", ""),
+    "events": ("SELECT, INSERT", "SELECT, INSERT"),
+    "jobs": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "attempts": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "outbox": ("SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT"),
+    "audit_log": ("SELECT, INSERT", "SELECT, INSERT"),
+    "state_transitions": ("SELECT", "SELECT"),
+}
+
+
+def statements() -> list[str]:
+    """Every rule, in the order in which it must be made, after the tables."""
+    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE]
+    for table, (column, machine) in MACHINES.items():
+        made += [
+            f"INSERT INTO state_transitions VALUES ('{table}', '{before}', '{after}')"
+            for before, allowed in machine.items()
+            for after in sorted(allowed)
+        ]
+        made.append(
+            f"CREATE TRIGGER enforce_transition BEFORE UPDATE OF {column} ON {table}"
+            f" FOR EACH ROW EXECUTE FUNCTION enforce_transition('{column}')"
+        )
+    made.append(
+        "CREATE TRIGGER notify_outbox AFTER INSERT ON outbox"
+        " FOR EACH STATEMENT EXECUTE FUNCTION notify_outbox()"
+    )
+    made += [
+        f"CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        for table in ("audit_log", "events")
+    ]
+    made.append(
+        "CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON audit_log"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+    made += ["GRANT USAGE ON SCHEMA public TO lethe_app, lethe_worker"]
+    for table, (app, worker) in GRANTS.items():
+        made += [f"GRANT {app} ON {table} TO lethe_app"] if app else []
+        made += [f"GRANT {worker} ON {table} TO lethe_worker"] if worker else []
+    made.append("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO lethe_app, lethe_worker")
+    return made
+
+
+@event.listens_for(Base.metadata, "after_create")
+def _make_rules(target: MetaData, connection: Connection, **_: object) -> None:
+    for statement in statements():
+        connection.execute(sql(statement.replace(":", r"\:")))

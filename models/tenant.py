@@ -1,0 +1,40 @@
+"""Tenants, and the API keys that speak for them."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Identified
+
+
+class Tenant(Identified, Base):
+    __tablename__ = "tenants"
+
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    # URLs under which this tenant's data and checkpoints may lie, as the operator listed them.
+    allowed_roots: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    # When a job of this tenant was last claimed: whose turn it is among equals.
+    last_claimed_at: Mapped[datetime | None]
+
+
+class APIKey(Identified, Base):
+    """`lethe_<public_id>_<secret>`; of the secret only its SHA-256 is kept."""
+
+    __tablename__ = "api_keys"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), index=True)
+    public_id: Mapped[str] = mapped_column(Text, unique=True)
+    secret_sha256: Mapped[bytes]
+    name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        CheckConstraint("octet_length(secret_sha256) = 32", name="secret_is_a_digest"),
+    )
