@@ -5,8 +5,8 @@
 For tests and demonstrations the parts can be used by themselves, each as a context manager.
 """
 
-from app.standalone.postgres_server import PostgresServer
-from app.standalone.redis_server import RedisServer
+from app.standalone.postgres import PostgresServer
+from app.standalone.redis import RedisServer
 from app.standalone.refusals import StandaloneError
 
 __all__ = ["PostgresServer", "RedisServer", "StandaloneError"]

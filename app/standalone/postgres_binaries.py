@@ -24,6 +24,8 @@ class PostgresBinaries:
 
     folder: Path
     major: int
+    installation: Path
+    """Where they were found, with the client programs beside them; `folder` may be a copy."""
     staged: Path | None = None
     """The temporary copy they belong to, to be removed when the server has stopped."""
 
@@ -46,7 +48,7 @@ def find_postgres(
         if version < OLDEST_MAJOR or (major is not None and version != major):
             continue
         if identity is None or _major(candidate, identity) is not None:
-            return PostgresBinaries(candidate, version)
+            return PostgresBinaries(candidate, version, candidate)
         staged = _stage(candidate, identity, folder)
         if staged is not None:
             return staged
@@ -94,7 +96,7 @@ def _stage(source: Path, identity: Identity, folder: Path) -> PostgresBinaries |
         programs = _copy_installation(source, staged)
         version = _major(programs, identity)
         if version is not None:
-            return PostgresBinaries(programs, version, staged)
+            return PostgresBinaries(programs, version, source, staged)
         shutil.rmtree(staged)
     return None
 

@@ -57,7 +57,8 @@ class PostgresServer:
         self.port = 0
         self._cluster = PostgresCluster(self.folder)
         self._durable = durable
-        self._explicit_binaries = binaries
+        self._explicit_binaries = None if binaries is None else binaries.absolute()
+        self._binaries: PostgresBinaries | None = None
         self._log = log or self.folder / "postgres.log"
         self._held_open = held_open
         self._process: GuardedProcess | None = None
@@ -80,6 +81,7 @@ class PostgresServer:
         )
         if self._cluster.major is None:
             self._cluster.make(binaries, sync=self._durable)
+        self._binaries = binaries
         self._process = GuardedProcess(self._command(binaries), held_open=self._held_open)
         self._process.start()
 
@@ -101,8 +103,17 @@ class PostgresServer:
             f"postgresql+psycopg://{quote(user, '')}:{quote(password, '')}@{LOOPBACK}:{self.port}/{database}"
         )
 
-    def superuser_url(self, database: str = SUPERUSER) -> str:
-        return self.url(SUPERUSER, self._cluster.password, database)
+    @property
+    def superuser_url(self) -> str:
+        """Of the maintenance database."""
+        return self.url(SUPERUSER, self._cluster.password, SUPERUSER)
+
+    @property
+    def binaries(self) -> Path:
+        """The folder of the installation's programs, for `pg_dump` and the like."""
+        if self._binaries is None:
+            raise StandaloneError(f"PostgreSQL in {self.folder} has not been started.")
+        return self._binaries.installation
 
     @contextmanager
     def connect(self, database: str = SUPERUSER) -> Iterator[psycopg.Connection]:
