@@ -413,15 +413,15 @@ END $$
 ;
 CREATE FUNCTION enforce_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  before text := to_jsonb(OLD) ->> TG_ARGV[0];
-  after text := to_jsonb(NEW) ->> TG_ARGV[0];
+  old_state text := to_jsonb(OLD) ->> TG_ARGV[0];
+  new_state text := to_jsonb(NEW) ->> TG_ARGV[0];
 BEGIN
-  IF before IS DISTINCT FROM after AND NOT EXISTS (
+  IF old_state IS DISTINCT FROM new_state AND NOT EXISTS (
     SELECT FROM state_transitions t
     WHERE t.machine = TG_TABLE_NAME
-      AND t.before = enforce_transition.before AND t.after = enforce_transition.after
+      AND t.before = old_state AND t.after = new_state
   ) THEN
-    RAISE EXCEPTION '% cannot go from % to %', TG_TABLE_NAME, before, after
+    RAISE EXCEPTION '% cannot go from % to %', TG_TABLE_NAME, old_state, new_state
       USING ERRCODE = 'check_violation', CONSTRAINT = 'enforce_transition';
   END IF;
   RETURN NEW;

@@ -1,0 +1,66 @@
+"""Real servers for the tests: one PostgreSQL and one Redis per test process, of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.core.settings import Settings
+from app.standalone.postgres import PostgresServer
+from app.standalone.redis import RedisServer
+from tests.database import Database, build_template, temporary_database
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+        build_template(server.superuser_url)
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Database]:
+    """A migrated database of this test's own."""
+    with temporary_database(postgres.superuser_url) as url:
+        yield Database(url)
+
+
+@pytest.fixture
+def empty_database(postgres: PostgresServer) -> Iterator[str]:
+    with temporary_database(postgres.superuser_url, "template0") as url:
+        yield url
+
+
+@pytest.fixture
+def other_empty_database(postgres: PostgresServer) -> Iterator[str]:
+    with temporary_database(postgres.superuser_url, "template0") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def pg_dump(postgres: PostgresServer) -> str:
+    return str(postgres.binaries / "pg_dump")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    """Settings of a service on this test's database. Its broker is one that nobody listens at: a test
+    that needs Redis asks for `redis_server` and copies the settings."""
+    return Settings(
+        database_url=database.app_url,
+        worker_database_url=database.worker_url,
+        owner_database_url=database.owner_url,
+        broker_url="redis://127.0.0.1:1/0",
+        storage_url=f"file://{tmp_path}/storage",
+        cache_folder=str(tmp_path / "cache"),
+        hash_key="00112233445566778899aabbccddeeff" * 2,
+        device="cpu",
+        lease_seconds=5,
+        sweep_seconds=0.2,
+    )

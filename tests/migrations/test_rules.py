@@ -1,0 +1,127 @@
+"""What the database itself refuses, whatever the code above it does."""
+
+import uuid
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+
+from tests.database import Database
+
+
+@pytest.fixture
+def owner(database: Database):
+    engine = create_engine(database.owner_url)
+    yield engine
+    engine.dispose()
+
+
+def _tenant(engine: Engine, name: str) -> uuid.UUID:
+    tenant = uuid.uuid4()
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO tenants (id, name) VALUES (:id, :name)"), {"id": tenant, "name": name}
+        )
+    return tenant
+
+
+def _dataset(engine: Engine, tenant: uuid.UUID, name: str = "scans") -> uuid.UUID:
+    dataset = uuid.uuid4()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO datasets (id, tenant_id, name, format, url)"
+                " VALUES (:id, :tenant, :name, 'arrays', 'file:///data')"
+            ),
+            {"id": dataset, "tenant": tenant, "name": name},
+        )
+    return dataset
+
+
+def _model(engine: Engine, tenant: uuid.UUID, dataset: uuid.UUID) -> uuid.UUID:
+    model = uuid.uuid4()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO registered_models (id, tenant_id, name, dataset_id, network, recipe, policy)"
+                " VALUES (:id, :tenant, :name, :dataset, '{}', '{}', '{}')"
+            ),
+            {"id": model, "tenant": tenant, "name": str(model), "dataset": dataset},
+        )
+    return model
+
+
+def _job(engine: Engine, tenant: uuid.UUID, model: uuid.UUID, status: str, **more: object) -> uuid.UUID:
+    job = uuid.uuid4()
+    lease = "now()" if status in ("running", "cancelling") else "NULL"
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO jobs (id, tenant_id, kind, registered_model_id, method, status,"
+                " lease_expires_at, accepts_requests)"
+                f" VALUES (:id, :tenant, 'unlearn', :model, 'retrain', :status, {lease}, :open)"
+            ),
+            {"id": job, "tenant": tenant, "model": model, "status": status, "open": more.get("open", False)},
+        )
+    return job
+
+
+def test_an_illegal_move_is_refused(owner: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    dataset = _dataset(owner, tenant)
+    job = _job(owner, tenant, _model(owner, tenant, dataset), "queued")
+    with pytest.raises(IntegrityError, match="jobs cannot go from queued to succeeded"), owner.begin() as c:
+        c.execute(text("UPDATE jobs SET status = 'succeeded' WHERE id = :id"), {"id": job})
+
+
+def test_one_active_job_per_model(owner: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    model = _model(owner, tenant, _dataset(owner, tenant))
+    _job(owner, tenant, model, "running")
+    _job(owner, tenant, model, "queued")
+    with pytest.raises(IntegrityError, match="uq_jobs_one_active_per_model"):
+        _job(owner, tenant, model, "needs_review")
+
+
+def test_one_open_job_per_model_and_method(owner: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    model = _model(owner, tenant, _dataset(owner, tenant))
+    _job(owner, tenant, model, "queued", open=True)
+    with pytest.raises(IntegrityError, match="uq_jobs_one_open_per_model_and_method"):
+        _job(owner, tenant, model, "queued", open=True)
+
+
+def test_foreign_keys_carry_the_tenant(owner: Engine) -> None:
+    mine, other = _tenant(owner, "mine"), _tenant(owner, "other")
+    dataset = _dataset(owner, other)
+    with pytest.raises(IntegrityError, match="fk_registered_models_tenant_id_dataset_id"):
+        _model(owner, mine, dataset)
+
+
+@pytest.mark.parametrize("role", ["app", "worker"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+)
+def test_the_audit_log_only_grows(database: Database, role: str, statement: str) -> None:
+    engine = create_engine(getattr(database, f"{role}_url"))
+    with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_not_even_the_owner_edits_the_audit_log_by_accident(owner: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    with owner.begin() as connection:
+        connection.execute(
+            text("INSERT INTO audit_log (tenant_id, actor, action) VALUES (:t, 'operator', 'test')"),
+            {"t": tenant},
+        )
+    with pytest.raises(DBAPIError, match="never changed or removed"), owner.begin() as connection:
+        connection.execute(text("UPDATE audit_log SET actor = 'nobody'"))
+
+
+def test_the_worker_never_sees_api_keys(database: Database) -> None:
+    engine = create_engine(database.worker_url)
+    with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
+        connection.execute(text("SELECT * FROM api_keys"))
+    engine.dispose()
