@@ -3,7 +3,8 @@
 Nothing here, or below `worker.engine`, knows of HTTP, SQL, Celery or pydantic.
 
 Words (docs/engine.md): *supervision* is one (instance, task) label. A request forgets supervision,
-not rows. N is the number of training instances, T the number of tasks, in the order of `tasks`.
+not rows. N is the number of training instances, T the number of tasks, in the order of `tasks`. `rows` are
+int64 and masks (`present`, `retained`) bool tensors, on the CPU unless it says otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import BoolTensor, LongTensor, Tensor, nn
+from torch import Tensor, nn
 
 Guarantee = Literal["exact", "empirical"]
 
@@ -52,7 +53,17 @@ class Batch:
 
     inputs: Tensor
     targets: Mapping[str, Tensor]
-    present: BoolTensor
+    present: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device; on an accelerator the copy is pinned and does not wait."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            _move(self.inputs, device),
+            {name: _move(target, device) for name, target in self.targets.items()},
+            _move(self.present, device),
+        )
 
 
 class Data(Protocol):
@@ -62,13 +73,13 @@ class Data(Protocol):
     def ids(self) -> Sequence[str]: ...
 
     @property
-    def present(self) -> BoolTensor:
-        """(N, T), in the order of the tasks the data was opened with."""
+    def present(self) -> Tensor:
+        """(N, T) bool, in the order of the tasks the data was opened with."""
         ...
 
     def __len__(self) -> int: ...
 
-    def fetch(self, rows: LongTensor) -> Batch:
+    def fetch(self, rows: Tensor) -> Batch:
         """rows: (B,), on the CPU; the batch comes back on the CPU."""
         ...
 
@@ -78,7 +89,7 @@ class ForgetRequest:
     """The share of one deletion request: `rows` (n,) sorted and unique, `tasks` as column numbers."""
 
     reference: str
-    rows: LongTensor
+    rows: Tensor
     tasks: tuple[int, ...]
 
 
@@ -94,15 +105,15 @@ class ForgetSet:
     requests: tuple[ForgetRequest, ...]
     excluded: tuple[ForgetRequest, ...] = ()
 
-    def mask(self) -> BoolTensor:
+    def mask(self) -> Tensor:
         """(N, T), True where this job forgets."""
         return _mask(self.instances, self.tasks, self.requests)
 
-    def retained(self, present: BoolTensor) -> BoolTensor:
+    def retained(self, present: Tensor) -> Tensor:
         """(N, T), True where supervision exists and stays in force; un-named tasks of the very
         instances in the forget set included."""
         gone = self.mask() | _mask(self.instances, self.tasks, self.excluded)
-        return present & ~gone  # type: ignore[return-value]
+        return present & ~gone
 
 
 @dataclass(frozen=True)
@@ -196,8 +207,11 @@ class Outcome:
 class Method(Protocol):
     """One way to unlearn. Registered by name in `worker.engine.methods.METHODS`."""
 
-    name: str
-    guarantee: Guarantee
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def guarantee(self) -> Guarantee: ...
 
     def __call__(
         self,
@@ -223,9 +237,15 @@ class Silent:
         return None
 
 
-def _mask(instances: int, tasks: int, requests: Sequence[ForgetRequest]) -> BoolTensor:
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _mask(instances: int, tasks: int, requests: Sequence[ForgetRequest]) -> Tensor:
     mask = torch.zeros(instances, tasks, dtype=torch.bool)
     for request in requests:
         for task in request.tasks:
             mask[request.rows, task] = True
-    return mask  # type: ignore[return-value]
+    return mask

@@ -1,0 +1,255 @@
+"""What the forget set should look like afterwards, estimated per request: nothing here is tuned by hand.
+
+Calibrated on the calibration half of the holdout, a reference E and a probe P, at a cost that does not grow
+with the training data. G is the number of forget groups, F of forget instances, T of tasks.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.engine.contract import Problem, Recipe
+from worker.engine.descent import Descent, Restart, descend
+from worker.engine.forget_groups import ForgetGroup, ForgetPlan
+from worker.engine.measurement import Measurement, measure
+from worker.engine.percentile import evidence, percentiles, target_losses
+from worker.engine.probe import shrink_and_perturb
+from worker.engine.progress import Progress
+from worker.engine.randomness import derived_generator
+from worker.engine.snapshots import SnapshotClock
+from worker.engine.supervision import Task, task_weights, training_loss
+from worker.engine.teacher import calibrate_kappa, extrapolate
+
+RETAIN_SAMPLE = 512
+HOLDOUT_SAMPLE = 2048
+SGD_TO_ADAM = 1 / 30
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Samples are instance passes. One setting serves every network and request."""
+
+    reference_samples: int = 800
+    reference_batch: int = 8
+    probe_samples: int = 3680
+    probe_batch: int = 16
+    kappa_pool: int = 50
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """goals, evidence, kappas (G,): points, 0..1 and κ. targets: ascending target losses, group after group.
+
+    teacher: per task (F, width), z^κ where forgotten and z^O elsewhere. losses: (F, T) of the original.
+    spread: (T,) standard deviation of a held-out score, in points. holdout: (T,) held-out instances.
+    """
+
+    goals: Tensor
+    evidence: Tensor
+    kappas: Tensor
+    targets: Tensor
+    teacher: Mapping[str, Tensor]
+    losses: Tensor
+    spread: Tensor
+    holdout: Tensor
+    retain_loss: float
+    holdout_loss: float
+    passes: int
+    forward_passes: int
+
+    def state(self) -> dict[str, Any]:
+        return {**vars(self), "teacher": dict(self.teacher)}
+
+    @staticmethod
+    def from_state(state: Mapping[str, Any], device: torch.device) -> "Calibration":
+        moved = {name: value.to(device) for name, value in state["teacher"].items()}
+        return Calibration(**{**state, "teacher": moved})
+
+
+def adam_rate(recipe: Recipe) -> float:
+    """L, the peak learning rate as Adam would have it. A rate for plain descent means about 30 times less."""
+    return recipe.learning_rate * (SGD_TO_ADAM if recipe.optimizer == "sgd" else 1.0)
+
+
+def calibration_passes(plan: ForgetPlan, holdout: int, settings: CalibrationSettings) -> int:
+    """Instance passes of a calibration, forward-only ones included, for a progress bar's total."""
+    measured = 3 * (len(plan.rows) + settings.kappa_pool) + RETAIN_SAMPLE + 2 * min(holdout, HOLDOUT_SAMPLE)
+    return settings.reference_samples + settings.probe_samples + measured
+
+
+def calibrate(
+    original: nn.Module,
+    problem: Problem,
+    plan: ForgetPlan,
+    tasks: tuple[Task, ...],
+    settings: CalibrationSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    clock: SnapshotClock,
+) -> Calibration:
+    """original: frozen, in evaluation mode, on the device; it is not changed."""
+    order = _shuffled(plan.retained.any(dim=1).nonzero().flatten(), seed)
+    spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
+    holdout = _shuffled(torch.arange(len(problem.calibration)), seed)[:HOLDOUT_SAMPLE].sort().values
+
+    def look(network: nn.Module, rows: Tensor, note: str, *, held_out: bool = False) -> Measurement:
+        data = problem.calibration if held_out else problem.train
+        return measure(
+            network, tasks, data, rows, device=device, progress=progress, note=note, keep_outputs=True
+        )
+
+    own = look(original, plan.rows, "original on the forget set")
+    own_spare = look(original, spare, "original on spare instances")
+    own_holdout = look(original, holdout, "original on the holdout", held_out=True)
+    kept = order[:RETAIN_SAMPLE]
+    own_retained = look(original, kept, "original on retained instances")
+
+    pools = {"reference": order[: len(order) - len(spare)], "probe": order}
+    networks: dict[str, nn.Module] = {}
+    passes = 0
+    for name in ("reference", "probe"):
+        network, cost = _train_companion(
+            name, original, problem, plan, tasks, pools[name], settings,
+            seed=seed, device=device, progress=progress, clock=clock,
+        )  # fmt: skip
+        networks[name] = network
+        passes += cost
+
+    drifted = look(networks["reference"], plan.rows, "reference on the forget set")
+    drifted_spare = look(networks["reference"], spare, "reference on spare instances")
+    unseen = look(networks["probe"], plan.rows, "probe on the forget set")
+    unseen_holdout = look(networks["probe"], holdout, "probe on the holdout", held_out=True)
+
+    teacher = {name: values.clone() for name, values in own.outputs.items()}
+    goals, weights, kappas, targets = [], [], [], []
+    for group in plan.groups:
+        task, column = tasks[group.column], group.column
+        held = own_holdout.present[:, column]
+        percentile = percentiles(
+            unseen.losses[group.members, column], unseen_holdout.losses[held, column]
+        )
+        weight = evidence(percentile, int(held.sum()))
+        typical = own_holdout.points(column)
+        shift = unseen.points(column, _among(group, unseen)) - unseen_holdout.points(column)
+        goal = min(100.0, max(0.0, typical + weight * shift))
+        kappa = _pooled_kappa(
+            task, group, plan, problem, spare, goal, typical,
+            own, own_spare, drifted, drifted_spare, settings.kappa_pool,
+        )  # fmt: skip
+        members = group.members.to(device)
+        teacher[task.name][members] = extrapolate(
+            own.outputs[task.name][members], drifted.outputs[task.name][members], kappa
+        )
+        goals.append(goal)
+        weights.append(weight)
+        kappas.append(kappa)
+        targets.append(target_losses(percentile, own_holdout.losses[held, column], weight))
+
+    weight_of = task_weights(tasks, torch.device("cpu"))
+    held_scores = [own_holdout.scores[own_holdout.present[:, c], c] for c in range(len(tasks))]
+    return Calibration(
+        goals=torch.tensor(goals, dtype=torch.float64),
+        evidence=torch.tensor(weights, dtype=torch.float64),
+        kappas=torch.tensor(kappas, dtype=torch.float64),
+        targets=torch.cat(targets),
+        teacher=teacher,
+        losses=own.losses,
+        spread=torch.stack([scores.std() * 100 for scores in held_scores]),
+        holdout=torch.tensor([len(scores) for scores in held_scores]),
+        retain_loss=float(training_loss(own_retained.losses, plan.retained[kept], weight_of)),
+        holdout_loss=float(training_loss(own_holdout.losses, own_holdout.present, weight_of)),
+        passes=passes,
+        forward_passes=3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + len(kept),
+    )
+
+
+def _train_companion(
+    name: str,
+    original: nn.Module,
+    problem: Problem,
+    plan: ForgetPlan,
+    tasks: tuple[Task, ...],
+    pool: Tensor,
+    settings: CalibrationSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    clock: SnapshotClock,
+) -> tuple[nn.Module, int]:
+    """The reference E (a copy of O that learns on) or the probe P, trained on `pool` rows of R."""
+    reference = name == "reference"
+    samples = settings.reference_samples if reference else settings.probe_samples
+    batch = settings.reference_batch if reference else settings.probe_batch
+    if reference:
+        network = copy.deepcopy(original)
+    else:
+        network = shrink_and_perturb(original, problem.build, seed=seed).to(device)
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    sample = torch.zeros_like(plan.retained)
+    sample[pool[:samples]] = plan.retained[pool[:samples]]
+    snapshot = clock.resume()
+    resumed = snapshot.get(name) if snapshot is not None else None
+    passes = descend(
+        network,
+        tasks,
+        problem.train,
+        sample,
+        Descent(
+            steps=max(1, samples // batch),
+            batch_size=batch,
+            learning_rate=adam_rate(problem.recipe),
+            schedule="linear",
+            training_mode=not reference,
+        ),
+        seed=seed,
+        label=name,
+        device=device,
+        progress=progress,
+        restart=Restart(resumed, lambda state: clock.offer(lambda: {name: state()})),
+    )
+    return network, passes
+
+
+def _pooled_kappa(
+    task: Task,
+    group: ForgetGroup,
+    plan: ForgetPlan,
+    problem: Problem,
+    spare: Tensor,
+    goal: float,
+    typical: float,
+    own: Measurement,
+    own_spare: Measurement,
+    drifted: Measurement,
+    drifted_spare: Measurement,
+    pool: int,
+) -> float:
+    """κ on the group; a group smaller than the pool is filled up with retained instances that the reference
+    did not see either, whose goal is the held-out metric."""
+    name, device = task.name, own.outputs[task.name].device
+    fill = plan.retained[spare, group.column].nonzero().flatten()[: max(0, pool - len(group.members))]
+    rows = torch.cat([plan.rows[group.members], spare[fill]])
+    targets = problem.train.fetch(rows).targets[name].to(device)
+    members, fill = group.members.to(device), fill.to(device)
+    original = torch.cat([own.outputs[name][members], own_spare.outputs[name][fill]])
+    reference = torch.cat([drifted.outputs[name][members], drifted_spare.outputs[name][fill]])
+    blended = (goal * len(members) + typical * len(fill)) / len(rows)
+    return calibrate_kappa(task, original, reference, targets, blended)
+
+
+def _among(group: ForgetGroup, measured: Measurement) -> Tensor:
+    mask = torch.zeros(len(measured.losses), dtype=torch.bool)
+    mask[group.members] = True
+    return mask
+
+
+def _shuffled(rows: Tensor, seed: int) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=derived_generator(seed, "calibration", len(rows)))]

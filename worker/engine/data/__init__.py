@@ -1,0 +1,53 @@
+"""Data formats, by the name that a registered dataset gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.engine.contract import Data, Refused, TaskSpec
+from worker.engine.data.arrays import describe_arrays, open_arrays
+from worker.engine.data.description import Description, TargetDescription
+from worker.engine.data.holdout import Subset, check_disjoint, split_holdout
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is described (tasks unknown) and opened (tasks known)."""
+
+    describe: Callable[[Path], Description]
+    open: Callable[[Path, tuple[TaskSpec, ...]], Data]
+
+
+FORMATS: dict[str, Format] = {"arrays": Format(describe_arrays, open_arrays)}
+
+
+def describe(format: str, path: Path) -> Description:
+    """Read a data set as its format says, without knowing its tasks. Raises `Refused("data_…")`."""
+    return _format(format).describe(path)
+
+
+def open_data(format: str, path: Path, tasks: tuple[TaskSpec, ...]) -> Data:
+    """Open a data set for tasks. Raises `Refused("data_…")`."""
+    return _format(format).open(path, tasks)
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise Refused(
+            "data_format_unknown",
+            f"There is no data format {name!r}; known formats are {', '.join(sorted(FORMATS))}.",
+        )
+    return FORMATS[name]
+
+
+__all__ = [
+    "FORMATS",
+    "Description",
+    "Format",
+    "Subset",
+    "TargetDescription",
+    "check_disjoint",
+    "describe",
+    "open_data",
+    "split_holdout",
+]

@@ -1,0 +1,141 @@
+"""Plain training by gradient descent: what retraining, the reference and the probe have in common."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from worker.engine.contract import Data, Refused
+from worker.engine.progress import Progress
+from worker.engine.randomness import borrowed_global_generator, derive_seed
+from worker.engine.rows import RowStream
+from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
+
+INSPECTION = 16
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How to descend. learning_rate is the peak; `training_mode` is that of BatchNorm and dropout."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    training_mode: bool = True
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, 0 ≤ step < steps."""
+        share = step / max(1, self.steps)
+        factor = {"constant": 1.0, "linear": 1 - share, "cosine": (1 + cos(pi * share)) / 2}[self.schedule]
+        return self.learning_rate * factor
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Where to take up from, and whom to offer snapshots to, after each step."""
+
+    snapshot: Mapping[str, Any] | None
+    offer: Callable[[Callable[[], Mapping[str, Any]]], None]
+
+
+def descend(
+    network: nn.Module,
+    tasks: tuple[Task, ...],
+    data: Data,
+    retained: Tensor,
+    descent: Descent,
+    *,
+    seed: int,
+    label: str,
+    device: torch.device,
+    progress: Progress,
+    restart: Restart | None = None,
+) -> int:
+    """Train `network` in place on the supervision that `retained` (N, T) leaves; returns instance passes.
+
+    Raises `Refused("loss_not_finite")`.
+    """
+    rows = retained.any(dim=1).nonzero().flatten()
+    stream = RowStream(rows, descent.batch_size, seed=seed, label=label)
+    optimizer = make_optimizer(network.parameters(), descent)
+    weights = task_weights(tasks, device)
+    first = 0
+    if restart is not None and restart.snapshot is not None:
+        first = int(restart.snapshot["step"])
+        network.load_state_dict(restart.snapshot["network"])
+        load_optimizer(optimizer, restart.snapshot["optimizer"])
+        progress.done = min(progress.total, progress.done + first * stream.batch_size)
+    network.train(descent.training_mode)
+    passes = first * stream.batch_size
+    with borrowed_global_generator(derive_seed(seed, label), device):
+        for step in range(first, descent.steps):
+            torch.manual_seed(derive_seed(seed, label, "step", step))
+            chosen = stream.batch(step)
+            batch = data.fetch(chosen).to(device)
+            mask = retained[chosen].to(device)
+            losses = instance_losses(tasks, network(batch.inputs), batch)
+            loss = training_loss(losses, mask, weights)
+            if step % INSPECTION == 0:
+                check_finite(loss.detach(), label)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            for group in optimizer.param_groups:
+                group["lr"] = descent.rate(step)
+            optimizer.step()
+            passes += len(chosen)
+            if restart is not None:
+                done = step + 1
+                restart.offer(lambda done=done: _snapshot(network, optimizer, done))  # type: ignore[misc]
+            progress.advance(len(chosen), label)
+    network.eval()
+    return passes
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], descent: Descent) -> torch.optim.Optimizer:
+    """Fused kernels: on small networks the optimizer's own overhead would dominate."""
+    if descent.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=descent.learning_rate,
+            momentum=descent.momentum,
+            weight_decay=descent.weight_decay,
+            fused=True,
+        )
+    kind = torch.optim.AdamW if descent.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=descent.learning_rate, weight_decay=descent.weight_decay, fused=True)
+
+
+def check_finite(loss: Tensor, label: str) -> None:
+    """Raises `Refused("loss_not_finite")`."""
+    if not bool(loss.isfinite()):
+        raise Refused(
+            "loss_not_finite",
+            f"The loss became NaN or infinite ({label}). Check the checkpoint, the range of the inputs "
+            "and targets, and the recipe's learning rate.",
+        )
+
+
+def optimizer_snapshot(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer's tensors per parameter number; hyper-parameters are set anew at every step."""
+    state = optimizer.state_dict()["state"]
+    return {
+        str(index): {name: value for name, value in slots.items() if isinstance(value, Tensor)}
+        for index, slots in state.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """The inverse of `optimizer_snapshot`."""
+    state = {int(index): dict(slots) for index, slots in saved.items()}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _snapshot(network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> dict[str, Any]:
+    return {"step": step, "network": dict(network.state_dict()), "optimizer": optimizer_snapshot(optimizer)}

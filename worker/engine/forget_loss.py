@@ -1,0 +1,38 @@
+"""The distance between the forget set's losses and those it would have, had it never been learned.
+
+F is the number of forget instances, T of tasks, b of the instances in a step's batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """Last losses and target losses of all forgotten supervision.
+
+    losses (F, T): last seen. group (F, T): number of the group that an entry belongs to, −1 if it is not
+    forgotten. offset (F, T): where its group's targets begin in `targets` (Σ n,), ascending per group.
+    """
+
+    losses: Tensor
+    group: Tensor
+    offset: Tensor
+    targets: Tensor
+
+    def look_up(self, positions: Tensor, losses: Tensor) -> Tensor:
+        """(b,), (b, T) detached losses → (b, T): the target of each one's rank within its group.
+
+        Writes the losses into the table first. Entries that are not forgotten mean nothing.
+        """
+        self.losses[positions] = losses
+        group = self.group[positions]
+        same = group[:, None, :] == self.group[None, :, :]
+        mine, all_ = losses[:, None, :], self.losses[None, :, :]
+        order = torch.arange(len(self.losses), device=losses.device)
+        earlier = (order[None, :] < positions[:, None])[:, :, None]
+        before = (all_ < mine) | ((all_ == mine) & earlier)
+        rank = (same & before).sum(dim=1)
+        return self.targets[(self.offset[positions] + rank).clamp(0, len(self.targets) - 1)]

@@ -1,0 +1,133 @@
+"""Interference-aware unlearning: goals estimated per request, guarded steps, nothing tuned by hand.
+
+The problem and the two guards are those of arXiv 2605.19042; goals, probe, teacher and trust region are
+described in docs/engine.md. Guarantee: empirical, that is, measured.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+import torch
+from torch import nn
+
+from worker.engine.calibration import Calibration, CalibrationSettings, calibrate, calibration_passes
+from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
+from worker.engine.forget_groups import ForgetPlan, plan_forgetting
+from worker.engine.measurement import Measurement, measure
+from worker.engine.progress import Progress
+from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
+from worker.engine.stopping import goals_reached, residuals
+from worker.engine.supervision import bind_tasks
+from worker.engine.unlearning import Unlearning
+
+CHECKS = 10
+EARLIEST_STOP = 0.75
+
+
+@dataclass(frozen=True)
+class InterferenceAware:
+    """The method. Its settings are fixed: they serve every network, data set and request alike."""
+
+    name: str = "interference_aware"
+    guarantee: Guarantee = "empirical"
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    snapshot_seconds: float = SECONDS_BETWEEN
+
+    def __call__(
+        self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
+    ) -> Outcome:
+        """Raises `Refused`: task_would_be_erased, forget_set_too_large, loss_not_finite."""
+        plan = plan_forgetting(problem.forget, problem.train.present, problem.tasks)
+        if len(plan.rows) == 0:
+            return Outcome(copy.deepcopy(problem.network), self.guarantee, 0, 0.0, 0, 0)
+        original = copy.deepcopy(problem.network).to(device).eval().requires_grad_(False)
+        tasks = bind_tasks(problem.tasks, problem.train, problem.recipe.loss_weights, device)
+        visits = budget.visits * budget.scale
+        batch = min(budget.batch_size, len(plan.rows))
+        steps = ceil(visits * len(plan.rows) / batch)
+        checks = (CHECKS + 1) * len(plan.rows)
+        calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
+        progress = Progress(monitor, calibrating + 2 * batch * steps + checks)
+        clock = SnapshotClock(monitor, run_name(self.name, problem, budget, seed), self.snapshot_seconds)
+        saved = clock.resume() or {}
+
+        if "calibration" in saved:
+            calibration = Calibration.from_state(saved["calibration"], device)
+        else:
+            calibration = calibrate(
+                original, problem, plan, tasks, self.calibration,
+                seed=seed, device=device, progress=progress, clock=clock,
+            )  # fmt: skip
+            clock.offer_now(lambda: {"calibration": calibration.state()})
+        progress.done = calibrating
+        run = Unlearning(
+            original, problem, plan, tasks, calibration,
+            steps=steps, batch_size=batch, seed=seed, device=device,
+        )  # fmt: skip
+        if "unlearning" in saved:
+            run.resume(saved["unlearning"])
+            progress.done += run.done * run.instances_per_step
+
+        def look() -> Measurement:
+            return measure(
+                run.network, tasks, problem.train, plan.rows,
+                device=device, progress=progress, note="checking goals",
+            )  # fmt: skip
+
+        checked = 0
+        while run.done < steps:
+            run.step()
+            progress.advance(run.instances_per_step, "unlearning")
+            if run.done % max(1, steps // CHECKS) == 0 and EARLIEST_STOP * steps <= run.done < steps:
+                checked += 1
+                if run.region.inside and goals_reached(plan, calibration, look()):
+                    break
+            clock.offer(lambda: {"calibration": calibration.state(), "unlearning": run.snapshot()})
+
+        found = residuals(plan, calibration, problem.forget.requests, tasks, look())
+        return Outcome(
+            network=_as_before(run.network, problem.network),
+            guarantee=self.guarantee,
+            steps=run.done,
+            visits=run.done * batch / len(plan.rows),
+            passes=calibration.passes + run.done * run.instances_per_step,
+            forward_passes=calibration.forward_passes + (checked + 1) * len(plan.rows) + run.done * batch,
+            residuals=found,
+            details=_details(plan, calibration, run, problem),
+        )
+
+
+def _as_before(network: nn.Module, original: nn.Module) -> nn.Module:
+    """Mode and gradient flags as the registered network had them."""
+    for parameter, like in zip(network.parameters(), original.parameters(), strict=True):
+        parameter.requires_grad_(like.requires_grad)
+        parameter.grad = None
+    return network.train(original.training)
+
+
+def _details(
+    plan: ForgetPlan, calibration: Calibration, run: Unlearning, problem: Problem
+) -> dict[str, Any]:
+    """What was calibrated and what the guards did, for the record: JSON-able."""
+    return {
+        "goals": [
+            {
+                "task": problem.tasks[group.column].name,
+                "requests": len(group.references),
+                "instances": len(group.members),
+                "goal": round(float(calibration.goals[number]), 3),
+                "evidence": round(float(calibration.evidence[number]), 3),
+                "kappa": round(float(calibration.kappas[number]), 3),
+            }
+            for number, group in enumerate(plan.groups)
+        ],
+        "trust_region": {
+            "retain_loss_before": calibration.retain_loss,
+            "bound": run.region.bound,
+            "retain_loss": run.region.smoothed,
+            "inside": run.region.inside,
+            "violations": run.region.violations,
+        },
+    }

@@ -1,0 +1,223 @@
+"""The unlearning loop: a copy of the original, moved until the request looks like data it never saw.
+
+b forget instances and b retained ones per step; F forget instances, T tasks.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.engine.calibration import Calibration, adam_rate
+from worker.engine.contract import Problem
+from worker.engine.descent import check_finite, load_optimizer, optimizer_snapshot
+from worker.engine.forget_groups import ForgetPlan
+from worker.engine.forget_loss import RankTable
+from worker.engine.guards import MICROBATCHES, guarded_gradients, other_tasks_bases
+from worker.engine.rows import RowStream
+from worker.engine.supervision import Task, instance_divergences, instance_losses, masked_means, task_weights
+from worker.engine.trust_region import TrustRegion
+
+RATE_SHARE = 1 / 3
+WARM_UP = 0.1
+INSPECTION = 4
+BASIS_LIFETIME = 100
+
+
+class Unlearning:
+    """U and everything that changes with it. `step` moves it; `snapshot` and `restore` lose no bit."""
+
+    def __init__(
+        self,
+        original: nn.Module,
+        problem: Problem,
+        plan: ForgetPlan,
+        tasks: tuple[Task, ...],
+        calibration: Calibration,
+        *,
+        steps: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.network = copy.deepcopy(original).eval()
+        self.done = 0
+        self.steps = steps
+        self.region = TrustRegion(calibration.retain_loss, calibration.holdout_loss)
+        self._original = original
+        self._data = problem.train
+        self._tasks = tasks
+        self._device = device
+        self._peak = adam_rate(problem.recipe) * RATE_SHARE
+        self._rows = plan.rows
+        self._retained_rows = plan.retained
+        self._retained = plan.retained.to(device)
+        self._forgotten = plan.forgotten.to(device)
+        self._named = [column for column in range(len(tasks)) if bool(plan.forgotten[:, column].any())]
+        self._teacher = calibration.teacher
+        self._weights = task_weights(tasks, device)
+        self._table = _table(plan, calibration, device)
+        self._shared, self._heads = _trainable(self.network, [tasks[column].name for column in self._named])
+        self._optimizer = torch.optim.Adam(
+            [*self._shared, *self._heads], lr=self._peak, betas=(0.9, 0.99), fused=True
+        )
+        self._kept = [parameter.detach().clone() for parameter in self._parameters]
+        self._observed: list[Tensor] = []
+        self._bases: list[Tensor] = []
+        self._basis_step = 0
+        self._forget_stream = RowStream(torch.arange(len(plan.rows)), batch_size, seed=seed, label="forget")
+        pool = plan.retained.any(dim=1).nonzero().flatten()
+        self._retain_stream = RowStream(pool, batch_size, seed=seed, label="retain")
+        self._basis_stream = RowStream(pool, batch_size, seed=seed, label="basis")
+
+    @property
+    def instances_per_step(self) -> int:
+        return self._forget_stream.batch_size + self._retain_stream.batch_size
+
+    @property
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self._shared, *self._heads]
+
+    def step(self) -> None:
+        """One update. Raises `Refused("loss_not_finite")` within `INSPECTION` steps of the fact."""
+        retain, forget, observed = self._losses()
+        if self.region.guarded:
+            self._engage_guards()
+            gradients = guarded_gradients(
+                retain, [forget[column] for column in self._named], self._bases, self._shared, self._heads
+            )
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = gradient
+        else:
+            self._optimizer.zero_grad(set_to_none=True)
+            (retain + forget.sum()).backward()  # type: ignore[no-untyped-call]
+        for settings in self._optimizer.param_groups:
+            settings["lr"] = self._rate()
+        self._optimizer.step()
+        self._observed.append(observed)
+        self.done += 1
+        if self.done % INSPECTION == 0 or self.done == self.steps:
+            self._inspect()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that `resume` needs to go on to the same bits."""
+        return {
+            "done": self.done,
+            "network": dict(self.network.state_dict()),
+            "optimizer": optimizer_snapshot(self._optimizer),
+            "region": asdict(self.region),
+            "kept": {str(index): values for index, values in enumerate(self._kept)},
+            "bases": {str(index): values for index, values in enumerate(self._bases)},
+            "basis_step": self._basis_step,
+            "observed": {str(index): value for index, value in enumerate(self._observed)},
+            "losses": self._table.losses,
+        }
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Take up where `snapshot` was taken."""
+        self.done = int(saved["done"])
+        self.network.load_state_dict(saved["network"])
+        load_optimizer(self._optimizer, saved["optimizer"])
+        self.region = TrustRegion(**saved["region"])
+        self._kept = _in_order(saved["kept"], self._device)
+        self._bases = _in_order(saved["bases"], self._device)
+        self._basis_step = int(saved["basis_step"])
+        self._observed = _in_order(saved["observed"], self._device)
+        self._table.losses.copy_(saved["losses"])
+
+    def _losses(self) -> tuple[Tensor, Tensor, Tensor]:
+        """L_r (a scalar), L_f per task (T,), and the bare retain loss that the trust region watches.
+
+        Retained supervision of the forget instances counts as retained: their un-named tasks.
+        """
+        positions = self._forget_stream.batch(self.done)
+        rows = torch.cat([self._rows[positions], self._retain_stream.batch(self.done)])
+        batch = self._data.fetch(rows).to(self._device)
+        count, positions = len(positions), positions.to(self._device)
+        outputs = self.network(batch.inputs)
+        with torch.no_grad():
+            fresh = self._original(batch.inputs[count:])
+        aims = {name: torch.cat([self._teacher[name][positions], fresh[name]]) for name in fresh}
+        losses = instance_losses(self._tasks, outputs, batch)
+        divergences = instance_divergences(self._tasks, outputs, aims)
+        retained = self._retained[rows.to(self._device)]
+        forgotten = self._forgotten[positions]
+        targets = self._table.look_up(positions, losses[:count].detach())
+        distance = (losses[:count] - targets).abs() + divergences[:count]
+        forget = distance.masked_fill(~forgotten, 0.0).sum(dim=0) / count * self._weights
+        retain = (masked_means(losses + divergences, retained) * self._weights).sum()
+        observed = (masked_means(losses[count:].detach(), retained[count:]) * self._weights).sum()
+        return retain, forget, observed
+
+    def _rate(self) -> float:
+        """Linear warm-up over `WARM_UP` of the steps, then linear decay to 0."""
+        warm = max(1.0, WARM_UP * self.steps)
+        factor = min((self.done + 1) / warm, (self.steps - self.done) / max(1.0, self.steps - warm), 1.0)
+        return self._peak * factor * self.region.rate
+
+    def _inspect(self) -> None:
+        observed = torch.stack(self._observed)
+        check_finite(observed.sum(), "unlearning")
+        self._observed = []
+        self.region, verdict = self.region.observe(observed.tolist())
+        if verdict == "snapshot":
+            torch._foreach_copy_(self._kept, [parameter.detach() for parameter in self._parameters])
+        elif verdict == "restore":
+            with torch.no_grad():
+                torch._foreach_copy_(self._parameters, self._kept)
+            for slots in self._optimizer.state.values():
+                slots["exp_avg"].zero_()  # the momentum that led out of the region
+            self._bases = []
+
+    def _engage_guards(self) -> None:
+        """Estimate the other tasks' bases anew after every violation and every `BASIS_LIFETIME` steps."""
+        if self._bases and self.done - self._basis_step < BASIS_LIFETIME:
+            return
+        first = self.done * MICROBATCHES
+        batches = [self._basis_stream.batch(first + index) for index in range(MICROBATCHES)]
+        self._bases = other_tasks_bases(
+            self.network,
+            self._tasks,
+            self._data,
+            self._retained_rows,
+            batches,
+            self._named,
+            self._shared,
+            self._device,
+        )
+        self._basis_step = self.done
+
+
+def _table(plan: ForgetPlan, calibration: Calibration, device: torch.device) -> RankTable:
+    group = torch.full(plan.forgotten.shape, -1, dtype=torch.int64)
+    offset = torch.zeros(plan.forgotten.shape, dtype=torch.int64)
+    start = 0
+    for number, members in enumerate(plan.groups):
+        group[members.members, members.column] = number
+        offset[members.members, members.column] = start
+        start += len(members.members)
+    return RankTable(
+        calibration.losses.clone().to(device),
+        group.to(device),
+        offset.to(device),
+        calibration.targets.to(device),
+    )
+
+
+def _trainable(network: nn.Module, named: list[str]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Shared parameters and those of the named tasks' heads; the heads of un-named tasks are frozen."""
+    heads: Any = network.heads
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    shared = list(network.shared.parameters())  # type: ignore[union-attr]
+    own = [parameter for name in named for parameter in heads[name].parameters()]
+    for parameter in [*shared, *own]:
+        parameter.requires_grad_(True)
+    return shared, own
+
+
+def _in_order(saved: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:
+    return [saved[key].to(device).clone() for key in sorted(saved, key=int)]
