@@ -131,9 +131,7 @@ def calibrate(
     for group in plan.groups:
         task, column = tasks[group.column], group.column
         held = own_holdout.present[:, column]
-        percentile = percentiles(
-            unseen.losses[group.members, column], unseen_holdout.losses[held, column]
-        )
+        percentile = percentiles(unseen.losses[group.members, column], unseen_holdout.losses[held, column])
         weight = evidence(percentile, int(held.sum()))
         typical = own_holdout.points(column)
         shift = unseen.points(column, _among(group, unseen)) - unseen_holdout.points(column)

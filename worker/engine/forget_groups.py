@@ -25,7 +25,7 @@ class ForgetGroup:
 
 @dataclass(frozen=True)
 class ForgetPlan:
-    """rows: (F,) training rows, sorted. forgotten: (F, T). retained: (N, T). groups: they part `forgotten`."""
+    """rows: (F,) training rows, sorted. forgotten: (F, T). retained: (N, T). groups part `forgotten`."""
 
     rows: Tensor
     forgotten: Tensor

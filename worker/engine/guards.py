@@ -1,4 +1,4 @@
-"""Both guards on the shared parameters: what remains of the forget gradients may not undo what is retained."""
+"""Both guards on the shared parameters: forgetting may not undo what is retained."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def guarded_gradients(
         for own, added in zip(kept[len(shared) :], gone[len(shared) :], strict=True):
             own += added
     total = retain_shared + orthogonalize(total, retain_shared)
-    parts = total.split([parameter.numel() for parameter in shared])
+    parts = torch.split(total, [parameter.numel() for parameter in shared])
     return [part.view_as(like) for part, like in zip(parts, shared, strict=True)] + kept[len(shared) :]
 
 
@@ -51,7 +51,7 @@ def other_tasks_bases(
     shared: list[nn.Parameter],
     device: torch.device,
 ) -> list[Tensor]:
-    """For each task number of `columns`: Q (P, k) of the other tasks' retain gradients on `batches` of rows."""
+    """For each of `columns` (task numbers): Q (P, k) of the other tasks' retain gradients on `batches`."""
     own: list[Tensor] = []
     for column in range(len(tasks)):
         gradients = []

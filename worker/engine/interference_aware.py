@@ -107,9 +107,7 @@ def _as_before(network: nn.Module, original: nn.Module) -> nn.Module:
     return network.train(original.training)
 
 
-def _details(
-    plan: ForgetPlan, calibration: Calibration, run: Unlearning, problem: Problem
-) -> dict[str, Any]:
+def _details(plan: ForgetPlan, calibration: Calibration, run: Unlearning, problem: Problem) -> dict[str, Any]:
     """What was calibrated and what the guards did, for the record: JSON-able."""
     return {
         "goals": [

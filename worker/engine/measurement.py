@@ -50,7 +50,7 @@ def measure(
     network.eval()
     try:
         with torch.no_grad():
-            for part in rows.split(EVALUATION_BATCH):
+            for part in torch.split(rows, EVALUATION_BATCH):
                 if len(part) == 0:
                     continue
                 batch = data.fetch(part)

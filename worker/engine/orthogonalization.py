@@ -1,4 +1,4 @@
-"""Instance-level gradient orthogonalization: the forget direction loses what conflicts with the retain gradient.
+"""Instance-level gradient orthogonalization: forgetting loses what conflicts with retaining.
 
 After PCGrad (Yu et al. 2020, arXiv 2001.06782, algorithm 1) and the instance level of arXiv 2605.19042.
 """

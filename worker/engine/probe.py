@@ -24,6 +24,6 @@ def shrink_and_perturb(
     with torch.no_grad():
         for parameter, new in zip(probe.parameters(), fresh.parameters(), strict=True):
             parameter.mul_(KEPT).add_(new.to(parameter), alpha=1 - KEPT)
-        for buffer, new in zip(probe.buffers(), fresh.buffers(), strict=True):
-            buffer.copy_(new)
+        for buffer, initial in zip(probe.buffers(), fresh.buffers(), strict=True):
+            buffer.copy_(initial)
     return probe

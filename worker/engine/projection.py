@@ -17,14 +17,14 @@ def gradient_basis(gradients: Tensor, energy: float = ENERGY) -> Tensor:
     in double precision: n is a dozen where P may be millions. k is 0 when all gradients vanish.
     """
     gram = gradients.double() @ gradients.double().T
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = torch.linalg.eigh(gram)  # ascending
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     total = values.sum()
     if float(total) <= 0:
         return gradients.new_zeros(gradients.shape[1], 0)
     enough = int((values.cumsum(0) < energy * total * (1 - 1e-12)).sum()) + 1
     rank = min(enough, int((values > values[0] * 1e-10).sum()))
-    basis = gradients.T.double() @ (vectors[:, :rank] / values[:rank].sqrt())
+    basis: Tensor = gradients.T.double() @ (vectors[:, :rank] / values[:rank].sqrt())
     return _orthonormal(basis).to(gradients.dtype)
 
 
@@ -38,7 +38,8 @@ def join_bases(bases: list[Tensor], size: int) -> Tensor:
 
 def project_out(gradient: Tensor, basis: Tensor) -> Tensor:
     """g − Q Qᵀ g for g (P,) or (P, n)."""
-    return gradient - basis @ (basis.T @ gradient)
+    along: Tensor = basis @ (basis.T @ gradient)
+    return gradient - along
 
 
 def _orthonormal(columns: Tensor) -> Tensor:

@@ -167,7 +167,7 @@ class Unlearning:
             torch._foreach_copy_(self._kept, [parameter.detach() for parameter in self._parameters])
         elif verdict == "restore":
             with torch.no_grad():
-                torch._foreach_copy_(self._parameters, self._kept)
+                torch._foreach_copy_([*self._parameters], self._kept)
             for slots in self._optimizer.state.values():
                 slots["exp_avg"].zero_()  # the momentum that led out of the region
             self._bases = []

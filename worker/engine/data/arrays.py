@@ -167,7 +167,8 @@ def _mask(target: str, arrays: Mapping[str, Array]) -> Tensor:
     if mask.ndim != 1 or mask.dtype.kind != "b":
         raise Refused(
             "data_target_invalid",
-            f"The mask {target + MASK_SUFFIX!r} must be a one-dimensional array of booleans, not {mask.dtype}.",
+            f"The mask {target + MASK_SUFFIX!r} must be a one-dimensional array of booleans, "
+            f"not {mask.dtype}.",
         )
     return torch.from_numpy(np.array(mask))
 
@@ -194,7 +195,8 @@ def _check_finite(inputs: Array) -> None:
         if not finite.all():
             raise Refused(
                 "data_not_finite",
-                f"The inputs hold NaN or infinite numbers, the first at position {start + int(np.argmin(finite))}.",
+                "The inputs hold NaN or infinite numbers, the first at position "
+                f"{start + int(np.argmin(finite))}.",
             )
 
 

@@ -20,7 +20,7 @@ class MultiTaskNetwork(nn.Module):
             except KeyError as error:
                 raise Refused(
                     "network_spec_invalid",
-                    f"A task cannot be named {task.name!r}: torch keeps that name for itself. Rename the task.",
+                    f"A task cannot be named {task.name!r}: torch keeps that name for itself. Rename it.",
                 ) from error
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:

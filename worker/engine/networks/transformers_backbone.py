@@ -28,7 +28,16 @@ MODEL_TYPES = (
 )
 MAX_REPEATS = 256
 _REPEATS = ("layer", "depth", "stage", "head", "block")
-_REFUSED = ("attn_implementation", "auto_map", "backbone", "code", "experts", "kernel", "quantization", "timm")
+_REFUSED = (
+    "attn_implementation",
+    "auto_map",
+    "backbone",
+    "code",
+    "experts",
+    "kernel",
+    "quantization",
+    "timm",
+)
 
 
 class PooledBackbone(nn.Module):
@@ -63,14 +72,24 @@ def build_transformers(spec: Mapping[str, Any]) -> tuple[nn.Module, int]:
 
     try:
         settings = AutoConfig.for_model(**{**config, "dtype": "float32"})
-        model = AutoModel.from_config(settings, trust_remote_code=False, attn_implementation="eager")
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, IndexError, RuntimeError) as error:
+        model = AutoModel.from_config(settings, trust_remote_code=False, attn_implementation="eager")  # type: ignore[no-untyped-call]
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        IndexError,
+        RuntimeError,
+    ) as error:
         raise Refused(
             "network_spec_invalid",
             f"The configuration does not describe a {model_type} that can be built: {error}",
         ) from error
     sizes = getattr(settings, "hidden_sizes", None)
-    return PooledBackbone(model, str(model.main_input_name)), int(sizes[-1] if sizes else settings.hidden_size)
+    return PooledBackbone(model, str(model.main_input_name)), int(
+        sizes[-1] if sizes else settings.hidden_size
+    )
 
 
 def _check(value: object, field: str) -> None:
