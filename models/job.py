@@ -122,6 +122,8 @@ class Job(Identified, Base):
             postgresql_where=text("status IN ('running', 'cancelling')"),
         ),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
+        Index("ix_jobs_dataset_id", "dataset_id", postgresql_where=text("dataset_id IS NOT NULL")),
+        Index("ix_jobs_registered_model_id", "registered_model_id"),
     )
 
 

@@ -32,6 +32,8 @@ class RegisteredModel(Identified, Base):
     error_detail: Mapped[str | None] = mapped_column(Text)
     # The version that the next job starts from. `latest` always points here.
     head_version_id: Mapped[uuid.UUID | None]
+    # Where version 1 lies when the client named a URL instead of sending the bytes.
+    checkpoint_url: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

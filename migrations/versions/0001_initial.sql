@@ -165,6 +165,7 @@ CREATE TABLE registered_models (
     error_code TEXT,
     error_detail TEXT,
     head_version_id UUID,
+    checkpoint_url TEXT,
     id UUID NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_registered_models PRIMARY KEY (id),
@@ -268,6 +269,10 @@ CREATE TABLE jobs (
 )
 ;
 CREATE INDEX ix_jobs_tenant_id_id ON jobs (tenant_id, id)
+;
+CREATE INDEX ix_jobs_dataset_id ON jobs (dataset_id) WHERE dataset_id IS NOT NULL
+;
+CREATE INDEX ix_jobs_registered_model_id ON jobs (registered_model_id)
 ;
 CREATE UNIQUE INDEX uq_jobs_one_active_per_model ON jobs (registered_model_id) WHERE status IN ('running', 'cancelling', 'needs_review')
 ;

@@ -1,0 +1,183 @@
+"""`python -m app.admin`: tenants and API keys, for the operator, on the database itself.
+
+Every command may be run twice. The functions serve the embedded deployment as well; they take a session
+and leave the commit to the caller.
+"""
+
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from sqlalchemy import create_engine, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.auth import repository
+from app.auth.keys import MintedKey, Scope, mint_key
+from app.core.audit import audit_entry
+from app.core.errors import LetheError
+from app.core.roots import canonical_url
+from models import APIKey, Tenant, time_ordered_id
+
+OPERATOR = "operator"
+
+
+class Refused(ValueError):
+    """A command that cannot be carried out; the sentence says what to do instead."""
+
+
+def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
+    """The tenant's id; the tenant that exists already when the name is taken. Roots are added, never removed."""
+    made = session.scalar(
+        insert(Tenant)
+        .values(id=time_ordered_id(), name=name)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(Tenant.id)
+    )
+    if made is not None:
+        session.execute(audit_entry(made, OPERATOR, "tenant.create", made, name=name))
+    tenant_id = made or find_tenant(session, name)
+    for root in roots:
+        allow_root(session, name, root)
+    return tenant_id
+
+
+def allow_root(session: Session, name: str, root: str) -> None:
+    """Let the tenant name data and checkpoints below `root`."""
+    tenant_id = find_tenant(session, name)
+    url = canonical_url(root)
+    added = session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id, ~Tenant.allowed_roots.contains([url]))
+        .values(allowed_roots=Tenant.allowed_roots + [url])
+        .returning(Tenant.id)
+    ).one_or_none()
+    if added is not None:
+        session.execute(audit_entry(tenant_id, OPERATOR, "tenant.allow_root", tenant_id, root=url))
+
+
+def create_key(
+    session: Session,
+    tenant: str,
+    name: str,
+    scopes: Sequence[str],
+    expires_days: int | None = None,
+) -> MintedKey:
+    """A new key of that tenant; its text exists nowhere else."""
+    unknown = sorted(set(scopes) - {str(scope) for scope in Scope})
+    if unknown or not scopes:
+        raise Refused(
+            f"Scopes must be among {', '.join(Scope)}; not {', '.join(unknown) or 'an empty list'}."
+        )
+    tenant_id = find_tenant(session, tenant)
+    expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
+    minted = mint_key()
+    listed = sorted(set(scopes))
+    made = session.execute(repository.insert_key(tenant_id, minted, name, listed, expires_at)).one()
+    session.execute(audit_entry(tenant_id, OPERATOR, "api_key.create", made.id, scopes=listed))
+    return minted
+
+
+def revoke_key(session: Session, public_id: str) -> None:
+    """Revoke the key at once; a revoked key stays revoked."""
+    key = session.execute(
+        select(APIKey.id, APIKey.tenant_id, APIKey.revoked_at).where(APIKey.public_id == public_id)
+    ).one_or_none()
+    if key is None:
+        raise Refused(f"There is no key with the public id {public_id}; list-keys shows them.")
+    if key.revoked_at is None:
+        session.execute(repository.revoke_key(key.tenant_id, key.id))
+        session.execute(audit_entry(key.tenant_id, OPERATOR, "api_key.revoke", key.id))
+
+
+def find_tenant(session: Session, name: str) -> uuid.UUID:
+    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
+    if found is None:
+        raise Refused(f"There is no tenant named {name}; create-tenant makes one.")
+    return found
+
+
+# The command line.
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+DatabaseURL = Annotated[
+    str, typer.Option(envvar="LETHE_DATABASE_URL", help="PostgreSQL as lethe_app", show_default=False)
+]
+
+
+@contextmanager
+def _session(url: str) -> Iterator[Session]:
+    try:
+        engine = create_engine(url, connect_args={"connect_timeout": 5})
+        try:
+            with Session(engine) as session, session.begin():
+                yield session
+        finally:
+            engine.dispose()
+    except (Refused, LetheError) as refused:
+        _stop(getattr(refused, "detail", None) or str(refused))
+    except (SQLAlchemyError, ImportError) as error:
+        _stop(f"The database could not be used ({type(error).__name__}): check LETHE_DATABASE_URL.")
+
+
+def _stop(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@cli.command("create-tenant")
+def _create_tenant(name: str, database_url: DatabaseURL, root: list[str] | None = None) -> None:
+    """Make a tenant (or find it), and let it name data below each --root."""
+    with _session(database_url) as session:
+        tenant_id = create_tenant(session, name, root or [])
+    print(tenant_id)
+
+
+@cli.command("allow-root")
+def _allow_root(tenant: str, url: str, database_url: DatabaseURL) -> None:
+    """Let a tenant name data and checkpoints below a URL."""
+    with _session(database_url) as session:
+        allow_root(session, tenant, url)
+
+
+@cli.command("create-key")
+def _create_key(
+    tenant: str,
+    name: Annotated[str, typer.Option(help="What the key is for")],
+    scope: Annotated[list[str], typer.Option(help=", ".join(Scope))],
+    database_url: DatabaseURL,
+    expires_days: Annotated[int | None, typer.Option(min=1)] = None,
+) -> None:
+    """Make an API key and print it, this once."""
+    with _session(database_url) as session:
+        minted = create_key(session, tenant, name, scope, expires_days)
+    print(minted.text)
+
+
+@cli.command("revoke-key")
+def _revoke_key(public_id: str, database_url: DatabaseURL) -> None:
+    """Revoke a key at once."""
+    with _session(database_url) as session:
+        revoke_key(session, public_id)
+
+
+@cli.command("list-keys")
+def _list_keys(database_url: DatabaseURL) -> None:
+    """Show every key without its secret: tenant, public id, name, scopes, state."""
+    query = text(
+        "SELECT t.name AS tenant, k.public_id, k.name, array_to_string(k.scopes, ',') AS scopes,"
+        " CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'"
+        " ELSE 'active' END AS state FROM api_keys k JOIN tenants t ON t.id = k.tenant_id ORDER BY t.name, k.id"
+    )
+    with _session(database_url) as session:
+        for row in session.execute(query):
+            print("\t".join(str(value) for value in row))
+
+
+if __name__ == "__main__":
+    cli()

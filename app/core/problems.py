@@ -1,0 +1,154 @@
+"""Every error as problem details (RFC 9457): one media type, one shape, one stable `code`."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from app.core.errors import BadRequest, Conflict, InvalidInput, LetheError, TooLarge, Unavailable
+from models.states import IllegalTransition
+
+MEDIA_TYPE = "application/problem+json"
+MAX_FIELD_ERRORS = 20
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with one part of the request."""
+
+    pointer: str | None = Field(None, description="JSON Pointer (RFC 6901) into the body")
+    parameter: str | None = Field(None, description="Name of the query, path or header parameter")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457). Branch on `code`; show `detail` to a person."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "type": "urn:lethe:problem:unknown_task",
+                "title": "The request cannot be carried out as it was sent",
+                "status": 422,
+                "detail": "The model has no task 'colour'; its tasks are digit, parity.",
+                "code": "unknown_task",
+                "instance": "/v1/deletion-requests",
+                "request_id": "0b9f6a5e1d3c4f72",
+            }
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str | None = None
+    request_id: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+def problem_body(error: LetheError, path: str, request_id: str | None) -> bytes:
+    members = {
+        "type": f"urn:lethe:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "instance": path,
+        "request_id": request_id,
+    }
+    members.update(error.extra)
+    return json.dumps(members).encode()
+
+
+def problem_response(error: LetheError, request: Request) -> Response:
+    body = problem_body(error, request.url.path, getattr(request.state, "request_id", None))
+    return Response(body, error.status, error.headers, MEDIA_TYPE)
+
+
+async def handle_error(request: Request, error: Exception) -> Response:
+    """The one error handler. What it does not know is left to the outermost layer, which answers 500."""
+    known = _as_lethe_error(error)
+    if known is None:
+        raise error
+    return problem_response(known, request)
+
+
+def _as_lethe_error(error: Exception) -> LetheError | None:
+    match error:
+        case LetheError():
+            return error
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException():
+            return _of_the_framework(error)
+        case IllegalTransition():
+            return Conflict(f"It {error}.", code="illegal_transition")
+        case ClientDisconnect():
+            return BadRequest("The client went away before the whole body had come.", code="body_incomplete")
+    return None
+
+
+def database_away(error: Exception) -> LetheError:
+    return Unavailable(
+        "The database cannot be reached at the moment; nothing was changed. Try again.",
+        code="database_unavailable",
+        headers={"Retry-After": "5"},
+    )
+
+
+def _invalid(error: RequestValidationError) -> LetheError:
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return BadRequest("The body is not valid JSON.", code="malformed_json")
+    fields = [_field(item) for item in found[:MAX_FIELD_ERRORS]]
+    first = fields[0]
+    where = first.get("pointer") or first.get("parameter") or "body"
+    return InvalidInput(f"{where}: {first['detail']}.", code="validation_error", errors=fields)
+
+
+def _field(item: Mapping[str, Any]) -> dict[str, str]:
+    """Where and what, but never the value that was sent."""
+    place, *rest = item["loc"] or ("body",)
+    detail = str(item["msg"]).removeprefix("Value error, ").rstrip(".")
+    if place == "body":
+        return {"pointer": "".join(f"/{_escaped(part)}" for part in rest), "detail": detail}
+    return {"parameter": ".".join(str(part) for part in rest), "detail": detail}
+
+
+def _escaped(part: object) -> str:
+    """RFC 6901 section 3."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+class _FromTheFramework(LetheError):
+    """A status that FastAPI or Starlette raised by itself."""
+
+    def __init__(self, status: int, detail: str, code: str, headers: Mapping[str, str] | None) -> None:
+        super().__init__(detail, code=code, headers=headers)
+        self.status = status
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+
+def _of_the_framework(error: HTTPException) -> LetheError:
+    match error.status_code:
+        case 400:
+            return BadRequest("The body could not be read as JSON.", code="malformed_json")
+        case 404:
+            return _FromTheFramework(404, "There is nothing at this path.", "unknown_path", error.headers)
+        case 405:
+            detail = "This path does not take this method."
+            return _FromTheFramework(405, detail, "method_not_allowed", error.headers)
+        case 413:
+            return TooLarge("The body is larger than this service accepts.", code="body_too_large")
+    return _FromTheFramework(error.status_code, str(error.detail), "http_error", error.headers)

@@ -1,0 +1,87 @@
+"""The outermost layer around every request: its id, its access log line, its metrics, its last resort.
+
+Pure ASGI, because it lies on every path. The log line holds method, path, status and time; never a
+body, a query string or a header.
+"""
+
+import re
+import time
+import uuid
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.errors import LetheError
+from app.core.logging import get_logger
+from app.core.metrics import observe_request
+from app.core.problems import MEDIA_TYPE, database_away, problem_body
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody receives it
+
+log = get_logger("lethe.http")
+
+
+class RequestContext:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = _CLIENT_CLOSED_REQUEST
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                if status != _CLIENT_CLOSED_REQUEST:  # an answer had begun: only the server can end it
+                    log.exception("answer_broken", path=scope["path"])
+                    raise
+                await _last_resort(error, scope, request_id, send_with_id)
+            finally:
+                seconds = time.perf_counter() - started
+                observe_request(scope, status, seconds)
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    milliseconds=round(seconds * 1000, 2),
+                )
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers(scope=scope).get("x-request-id")
+    if sent is not None and _SANE_ID.fullmatch(sent):
+        return sent
+    return uuid.uuid4().hex
+
+
+async def _last_resort(error: Exception, scope: Scope, request_id: str, send: Send) -> None:
+    problem: LetheError
+    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
+        log.warning("database_unavailable", error=type(error).__name__)
+        problem = database_away(error)
+    else:
+        log.exception("unhandled_error", path=scope["path"])
+        problem = LetheError("Something went wrong on our side; quote the request_id when you report it.")
+    body = problem_body(problem, scope["path"], request_id)
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
