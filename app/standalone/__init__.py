@@ -2,11 +2,7 @@
 
     python -m app.standalone
 
-For tests and demonstrations the parts can be used by themselves, each as a context manager.
+For tests and demonstrations the parts can be used by themselves, each as a context manager:
+`deployment.EmbeddedDeployment`, and below it `postgres.PostgresServer` and `redis.RedisServer`, which import
+nothing of the service.
 """
-
-from app.standalone.postgres import PostgresServer
-from app.standalone.redis import RedisServer
-from app.standalone.refusals import StandaloneError
-
-__all__ = ["PostgresServer", "RedisServer", "StandaloneError"]

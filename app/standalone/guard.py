@@ -6,7 +6,7 @@ The guard stands between a parent (the supervisor, a test session) and a command
 service):
 
 - SIGTERM or SIGINT to the guard asks the command to stop with its own stop signal, and kills it after the
-  grace period; a second one kills it at once.
+  grace period; SIGQUIT kills it at once.
 - When the parent is gone, however it died, the guard does the same with a short grace. It looks at its
   parent's id instead of asking the kernel for a signal (PR_SET_PDEATHSIG), because that signal follows the
   *thread* that forked, and the parent may start commands from any thread.
@@ -35,8 +35,9 @@ ORPHAN_GRACE = 5.0
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-STOP_ORDERS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-WATCHED = STOP_ORDERS | {signal.SIGCHLD}
+STOP_ORDERS = {signal.SIGTERM, signal.SIGINT}
+KILL_ORDER = signal.SIGQUIT
+WATCHED = STOP_ORDERS | {KILL_ORDER, signal.SIGCHLD}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,15 +110,15 @@ def _watch(command: int, parent: int, stop_signal: int, grace: float) -> int:
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
-        ordered = received is not None and received.si_signo in STOP_ORDERS
+        order = None if received is None else received.si_signo
         orphaned = os.getppid() != parent
-        if deadline is None and (ordered or orphaned):
+        if orphaned:
+            grace = min(grace, ORPHAN_GRACE)
+        if deadline is None and (order in STOP_ORDERS or orphaned):
             os.kill(command, stop_signal)
-            deadline = time.monotonic() + (min(grace, ORPHAN_GRACE) if orphaned else grace)
-        elif deadline is not None and (ordered or time.monotonic() > deadline):
+            deadline = time.monotonic() + grace
+        if order == KILL_ORDER or (deadline is not None and time.monotonic() > deadline):
             os.kill(command, signal.SIGKILL)
-        elif deadline is not None and orphaned:
-            deadline = min(deadline, time.monotonic() + ORPHAN_GRACE)
 
 
 def _reap(command: int) -> int | None:

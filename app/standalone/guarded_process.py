@@ -12,6 +12,8 @@ from pathlib import Path
 from app.standalone.identity import Identity
 
 GUARD = Path(__file__).with_name("guard.py")
+LARGEST_LOG = 16 * 1024 * 1024
+"""Bytes; at the next start a larger log makes way for a new one."""
 SECONDS_BEYOND_THE_GRACE = 10.0
 """How long a guard may take, after it has killed its command, to clear up and end."""
 
@@ -45,6 +47,8 @@ class GuardedProcess:
 
     def start(self) -> None:
         self.command.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.command.log.exists() and self.command.log.stat().st_size > LARGEST_LOG:
+            self.command.log.replace(self.command.log.with_name(self.command.log.name + ".1"))
         with self.command.log.open("ab") as log:
             self._guard = subprocess.Popen(
                 [
@@ -69,25 +73,38 @@ class GuardedProcess:
         return self._guard is not None and self._guard.poll() is None
 
     @property
+    def guard_pid(self) -> int | None:
+        """The guard's process id; the command is its only child."""
+        return None if self._guard is None else self._guard.pid
+
+    @property
     def exit_code(self) -> int | None:
         """The command's exit status, None before it has ended."""
         return None if self._guard is None else self._guard.poll()
 
     def stop(self) -> None:
         """Ask the command to stop, wait for it, and kill it when its grace has passed."""
+        self.ask_to_stop()
+        self.wait()
+
+    def ask_to_stop(self) -> None:
+        if self._guard is not None:
+            self._guard.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the command and all that it has started, without asking."""
+        if self._guard is not None:
+            self._guard.send_signal(signal.SIGQUIT)
+
+    def wait(self) -> None:
+        """Wait for the end of a command that was asked to stop."""
         if self._guard is None:
             return
-        self._guard.send_signal(signal.SIGTERM)
         try:
             self._guard.wait(self.command.grace + SECONDS_BEYOND_THE_GRACE)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
-
-    def kill(self) -> None:
-        """Cut short a stop that is under way in another thread: the guard takes a second order for a kill."""
-        if self._guard is not None:
-            self._guard.send_signal(signal.SIGTERM)
 
     def last_words(self) -> str:
         """The last line of the log, for the sentence that says why the command ended."""

@@ -67,11 +67,15 @@ class PostgresServer:
         """Return once the server answers, on a port that it has not had before."""
         clear_left_over_server(self._cluster.folder)
         self._cluster.prepare_folder()
-        for _ in range(PORT_ATTEMPTS):
-            self.port = free_port()
-            self.resume()
-            if self._answers():
-                return
+        try:
+            for _ in range(PORT_ATTEMPTS):
+                self.port = free_port()
+                self.resume()
+                if self._answers():
+                    return
+        except BaseException:
+            self.stop()
+            raise
         raise StandaloneError(f"PostgreSQL did not start: {self.process.last_words()} (log: {self._log}).")
 
     def resume(self) -> None:

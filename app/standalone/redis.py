@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.standalone.guarded_process import Command, GuardedProcess
 from app.standalone.identity import run_as
@@ -37,11 +39,15 @@ class RedisServer:
     def start(self) -> None:
         """Return once the server answers, on a port that it has not had before."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for _ in range(PORT_ATTEMPTS):
-            self.port = free_port()
-            self.resume()
-            if self._answers():
-                return
+        try:
+            for _ in range(PORT_ATTEMPTS):
+                self.port = free_port()
+                self.resume()
+                if self._answers():
+                    return
+        except BaseException:
+            self.stop()
+            raise
         raise StandaloneError(f"Redis did not start: {self.process.last_words()} (log: {self._log}).")
 
     def resume(self) -> None:
@@ -87,7 +93,7 @@ class RedisServer:
     def _answers(self) -> bool:
         """Wait for the first answer; False when the server ended instead (the port was taken meanwhile)."""
         deadline = time.monotonic() + SECONDS_TO_START
-        with redis.Redis.from_url(self.url, socket_timeout=5) as client:
+        with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             while self.process.running:
                 try:
                     return bool(client.ping())

@@ -1,0 +1,47 @@
+"""The settings that every process of an embedded deployment finds in its environment."""
+
+import os
+import shlex
+from collections.abc import Mapping
+
+from app.standalone.data_folder import DataFolder, write_privately
+from app.standalone.keys import Keys
+from app.standalone.postgres import PostgresServer
+
+DATABASE = "lethe"
+OWNER = "lethe_owner"
+OWNER_URL = "LETHE_OWNER_DATABASE_URL"
+WORKER_URL = "LETHE_WORKER_DATABASE_URL"
+
+
+def deployment_environment(
+    folder: DataFolder, keys: Keys, postgres: PostgresServer, broker_url: str, public_url: str
+) -> dict[str, str]:
+    """What says where the servers and the folders are is ours; all else the operator may have set already."""
+    return {
+        "LETHE_PUBLIC_URL": os.environ.get("LETHE_PUBLIC_URL", public_url),
+        "LETHE_CACHE_FOLDER": os.environ.get("LETHE_CACHE_FOLDER", str(folder.cache)),
+        "LETHE_DATABASE_URL": postgres.url("lethe_app", keys.app_password, DATABASE),
+        WORKER_URL: postgres.url("lethe_worker", keys.worker_password, DATABASE),
+        OWNER_URL: postgres.url(OWNER, keys.owner_password, DATABASE),
+        "LETHE_BROKER_URL": broker_url,
+        "LETHE_STORAGE_URL": f"file://{folder.storage}",
+        "LETHE_HASH_KEY": keys.hash_key,
+        "LETHE_HASH_KEY_ID": keys.hash_key_id,
+    }
+
+
+def of_the_app(environment: Mapping[str, str]) -> dict[str, str]:
+    """For API and relay: the role lethe_app only."""
+    return {**environment, OWNER_URL: "", WORKER_URL: ""}
+
+
+def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a worker, which may change the schema as little as the others."""
+    return {**environment, OWNER_URL: ""}
+
+
+def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:
+    """So that an operator can run `python -m app.admin` against the deployment while it runs."""
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
+    write_privately(folder.environment, "".join(lines))
