@@ -62,14 +62,14 @@ def run(
     )
     _let_signals_stop(deployment)
     try:
-        _say("Starting PostgreSQL, Redis, API, relay and workers ...")
+        print("Starting PostgreSQL, Redis, API, relay and workers ...", flush=True)
         deployment.start()
         print(announcement(deployment), flush=True)
         if ready_file is not None:
             write_ready_file(ready_file, deployment)
         threading.Event().wait()
     except KeyboardInterrupt:
-        _say("Stopping ...")
+        print("Stopping ...", flush=True)
     except StandaloneError as error:
         print(error, file=sys.stderr, flush=True)
         raise typer.Exit(1) from error

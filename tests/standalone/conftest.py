@@ -13,12 +13,16 @@ from app.standalone.programs import Programs
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
-@pytest.fixture
-def programs() -> Programs:
+def stand_ins() -> Programs:
     """Real migrations, and stand-ins for the services."""
     return Programs(
         api=(str(STAND_IN), "api"), relay=(str(STAND_IN), "relay"), worker=(str(STAND_IN), "worker")
     )
+
+
+@pytest.fixture
+def programs() -> Programs:
+    return stand_ins()
 
 
 @pytest.fixture

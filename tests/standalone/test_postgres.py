@@ -1,6 +1,7 @@
 """A PostgreSQL of our own: reachable by password only, durable, and content with any folder."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -129,10 +130,12 @@ def test_databases_are_copied_from_templates(running: PostgresServer) -> None:
 
 def test_programs_in_a_closed_folder_are_copied_while_they_run(closed_folder: Path) -> None:
     """Root's virtual environment in root's home; everybody else runs them where they are."""
-    wheel = find_postgres(None, None, major=18, folder=closed_folder).folder.parent
-    for part in (wheel.parent, wheel.parent.with_name(f"{wheel.parent.name}.libs")):
-        link_tree(part, closed_folder / part.name)
-    programs = closed_folder / wheel.parent.name / wheel.name / "bin"
+    installation = find_postgres(None, None, major=18, folder=closed_folder).folder.parent
+    libraries = f"{installation.parent.name}.libs"
+    shutil.copytree(installation.parent.with_name(libraries), closed_folder / libraries)
+    copy = closed_folder / installation.parent.name / installation.name
+    shutil.copytree(installation, copy)
+    programs = copy / "bin"
     with PostgresServer(closed_folder / "postgres", durable=False, binaries=programs) as server:
         remember(server)
         assert server.binaries == programs
@@ -140,14 +143,6 @@ def test_programs_in_a_closed_folder_are_copied_while_they_run(closed_folder: Pa
         assert (executable.parent == programs) == (os.geteuid() != 0)
     assert eventually(lambda: mentioning(closed_folder) == [])
     assert executable.exists() == (os.geteuid() != 0)
-
-
-def link_tree(source: Path, target: Path) -> None:
-    for folder, _, files in os.walk(source):
-        copy = target / Path(folder).relative_to(source)
-        copy.mkdir(parents=True)
-        for file in files:
-            os.link(Path(folder) / file, copy / file)
 
 
 def test_a_folder_without_programs_is_refused_in_a_sentence(tmp_path: Path) -> None:
