@@ -1,0 +1,57 @@
+"""Jobs whose worker fell silent: queued again, cancelled if that was asked for, or failed for good."""
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core import settling
+from app.core.database import transaction
+from app.core.logging import get_logger
+from models import Job
+from models.states import ACTIVE, RunStatus
+
+ACTOR = "relay"
+OUTCOME = "lease_lost"
+
+
+def reclaim_expired(sessions: sessionmaker[Session], max_attempts: int) -> int:
+    """How many leases had run out. One transaction each."""
+    reclaimed = 0
+    while _reclaim_one(sessions, max_attempts):
+        reclaimed += 1
+    return reclaimed
+
+
+def _reclaim_one(sessions: sessionmaker[Session], max_attempts: int) -> bool:
+    """A row that is locked is being settled, or its lease renewed, at this very moment."""
+    with transaction(sessions) as session:
+        job = session.scalar(
+            select(Job)
+            .where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.now())
+            .order_by(Job.lease_expires_at)
+            .limit(1)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+        if job is None:
+            return False
+        get_logger(__name__).warning("lease_expired", job_id=str(job.id), holder=job.lease_holder)
+        if job.status == RunStatus.RUNNING and job.attempt >= max_attempts:
+            settling.fail(
+                session,
+                job,
+                ACTOR,
+                "worker_lost",
+                f"The worker fell silent in attempt {job.attempt}, the last one: it was killed, or ran out "
+                "of memory.",
+                outcome=OUTCOME,
+            )
+            return True
+        settling.requeue(
+            session,
+            job,
+            ACTOR,
+            outcome=OUTCOME,
+            reason=OUTCOME,
+            code="worker_lost",
+            detail=f"The worker fell silent in attempt {job.attempt}.",
+        )
+        return True

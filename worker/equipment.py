@@ -1,0 +1,41 @@
+"""What a worker process holds for as long as it lives: settings, connections, storage and its name."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.database import sync_engine
+from app.core.settings import Settings
+from app.core.storage import Storage
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """`heartbeats` is a pool of its own, so that no slow query keeps a lease from being renewed."""
+
+    settings: Settings
+    sessions: sessionmaker[Session]
+    heartbeats: Engine
+    storage: Storage
+    name: str
+
+
+def equip(settings: Settings, name: str) -> Equipment:
+    """Open everything. Nothing connects yet. Raises `ValueError` without LETHE_WORKER_DATABASE_URL."""
+    if settings.worker_database_url is None:
+        raise ValueError("A worker needs LETHE_WORKER_DATABASE_URL: PostgreSQL as the role lethe_worker.")
+    url = settings.worker_database_url.get_secret_value()
+    return Equipment(
+        settings=settings,
+        sessions=sessionmaker(sync_engine(settings, url, "lethe-worker")),
+        heartbeats=sync_engine(settings, url, "lethe-heartbeat"),
+        storage=Storage(settings.storage_url),
+        name=name,
+    )
+
+
+def put_away(equipment: Equipment) -> None:
+    """Close its connections."""
+    equipment.sessions.kw["bind"].dispose()
+    equipment.heartbeats.dispose()

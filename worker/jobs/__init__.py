@@ -1,0 +1,1 @@
+"""Who may run a job and for how long: claim, heartbeat, monitor, and how an attempt ends."""

@@ -1,0 +1,46 @@
+"""Bytes that a run stores. The row comes first and the bytes after it; the row stays `pending` until a
+transaction refers to it, so that a crash leaves at most an artifact that the relay removes."""
+
+import uuid
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.database import transaction
+from app.core.discarding import discard_artifact
+from app.core.storage import Storage, Written
+from models import Artifact, time_ordered_id
+from models.states import ArtifactState
+from worker.jobs.lease import Claim, held_job
+
+
+def store_file(
+    sessions: sessionmaker[Session], storage: Storage, claim: Claim, kind: str, file: Path
+) -> tuple[uuid.UUID, Written]:
+    """Write a file to storage as a pending artifact of the claimed job. Raises `LeaseLost`."""
+    artifact_id = time_ordered_id()
+    path = f"{claim.tenant_id}/{kind}/{artifact_id}"
+    with transaction(sessions) as session:
+        held_job(session, claim)
+        session.add(
+            Artifact(id=artifact_id, tenant_id=claim.tenant_id, kind=kind, path=path, job_id=claim.job_id)
+        )
+    return artifact_id, storage.put_file(path, file)
+
+
+def mark_stored(session: Session, artifact_id: uuid.UUID, written: Written) -> None:
+    """In the transaction that refers to it. The row is locked, so that no sweep removes it meanwhile."""
+    artifact = session.scalars(
+        select(Artifact)
+        .where(Artifact.id == artifact_id, Artifact.state == ArtifactState.PENDING)
+        .with_for_update()
+    ).one()
+    artifact.sha256, artifact.size = written.sha256, written.size
+    artifact.state = ArtifactState.STORED
+
+
+def discard_pending(sessions: sessionmaker[Session], storage: Storage, artifact_id: uuid.UUID) -> None:
+    """Remove what this run stored and nobody came to refer to."""
+    with transaction(sessions) as session:
+        discard_artifact(session, storage, artifact_id, only=ArtifactState.PENDING)

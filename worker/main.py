@@ -1,0 +1,102 @@
+"""Celery's entry point: `celery -A worker.main worker`.
+
+Two processes. The parent talks to the broker and spawns (CUDA does not survive a fork) the child, which
+runs one job at a time. A message is acknowledged before it is run: what protects a job is its lease, not
+the broker. On SIGTERM the parent takes no more messages and orders the jobs of this worker, by their rows,
+to be released; it ends when the child has done so.
+"""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from typing import Any
+
+from celery import Celery, signals
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.core.logging import configure_logging, get_logger
+from app.core.queue import QUEUE, WAKE, celery_client
+from app.core.settings import get_settings
+from worker.tasks import NAME_VARIABLE, wake
+
+SECONDS_BETWEEN_ORDERS = 1.0
+
+_DRAIN = text("""
+UPDATE jobs SET drain_requested_at = now()
+WHERE lease_holder = :name AND status IN ('running', 'cancelling') AND drain_requested_at IS NULL
+""")
+
+
+def _make_app() -> Celery:
+    app = celery_client(get_settings())
+    app.conf.update(
+        task_acks_late=False,
+        task_default_queue=QUEUE,
+        task_create_missing_queues=True,
+        worker_concurrency=1,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_pool="prefork",
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=120.0,  # a spawned child imports torch before it says that it is up
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,  # control is by rows; and a flushed broker has nothing to lose
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=5,
+    )
+    app.task(name=WAKE, acks_late=False, ignore_result=True)(wake)
+    return app
+
+
+app = _make_app()
+
+
+def _log_our_way(**_: Any) -> None:
+    """Having a receiver here keeps Celery from setting up its own."""
+    configure_logging(get_settings(), "worker")
+
+
+def _name_worker(**_: Any) -> None:
+    """In the parent, before it spawns: children inherit the name, and hold their leases under it."""
+    os.environ[NAME_VARIABLE] = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _warm_up(**_: Any) -> None:
+    """In the child: the first job should not wait for torch to be imported."""
+    import worker.run  # noqa: F401
+
+
+def _drain(**_: Any) -> None:
+    """In the parent, inside its signal handler: the work is a thread's."""
+    threading.Thread(target=_order_to_drain, name="drain", daemon=True).start()
+
+
+def _order_to_drain() -> None:
+    """Again and again until this process ends: the last message may be claiming a job just now."""
+    settings, log = get_settings(), get_logger(__name__)
+    if settings.worker_database_url is None:
+        return
+    engine = create_engine(settings.worker_database_url.get_secret_value(), pool_pre_ping=True)
+    while True:
+        try:
+            with engine.begin() as connection:
+                ordered = connection.execute(_DRAIN, {"name": os.environ[NAME_VARIABLE]}).rowcount
+            if ordered:
+                log.info("drain_ordered", jobs=ordered)
+        except SQLAlchemyError as error:
+            log.warning("drain_not_ordered", error=type(error).__name__)
+        time.sleep(SECONDS_BETWEEN_ORDERS)
+
+
+signals.setup_logging.connect(_log_our_way)
+signals.worker_init.connect(_name_worker)
+signals.worker_process_init.connect(_warm_up)
+signals.worker_shutting_down.connect(_drain)

@@ -1,0 +1,143 @@
+"""Load: the base network, the data, and what is to be forgotten, as one `Problem` for the engine."""
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.core.database import transaction
+from worker.engine.checkpoint import CheckpointLayout
+from worker.engine.contract import Data, ForgetRequest, ForgetSet, Problem, Refused
+from worker.engine.data import split_holdout
+from worker.jobs.running import Running
+from worker.pipeline.registered import (
+    Registered,
+    StoredCheckpoint,
+    load_network,
+    open_holdout,
+    open_training_data,
+    read_registered,
+    read_stored_checkpoint,
+)
+from worker.pipeline.seeds import seed_of
+
+# Row numbers are those of validation: the data's fingerprint is compared before they are used.
+_REQUESTED = text("""
+SELECT request.id, request.tasks,
+       array_agg(instance.position ORDER BY instance.position)
+         FILTER (WHERE instance.position IS NOT NULL) AS positions
+FROM deletion_requests AS request
+LEFT JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
+LEFT JOIN dataset_instances AS instance
+  ON instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
+WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel_requested_at IS NULL
+GROUP BY request.id
+ORDER BY request.id
+""")
+
+# The ledger. Without a version, an entry was reopened: the model remembers it again. It is kept out of what
+# is retained all the same, unless this very job is to forget it once more.
+_FORGOTTEN = text("""
+SELECT ledger.deletion_request_id, ledger.task,
+       array_agg(instance.position ORDER BY instance.position) AS positions
+FROM forgotten_supervision AS ledger
+JOIN dataset_instances AS instance
+  ON instance.dataset_id = :dataset_id AND instance.instance_hash = ledger.instance_hash
+WHERE ledger.registered_model_id = :model_id
+  AND (ledger.version_id IS NOT NULL OR NOT EXISTS (
+    SELECT FROM deletion_requests AS request
+    JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
+    WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel_requested_at IS NULL
+      AND ledger.task = ANY(request.tasks) AND item.instance_hash = ledger.instance_hash
+  ))
+GROUP BY ledger.deletion_request_id, ledger.task
+ORDER BY ledger.deletion_request_id, ledger.task
+""")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for."""
+
+    registered: Registered
+    base: StoredCheckpoint
+    layout: CheckpointLayout
+    problem: Problem
+    audit: Data
+    requests: tuple[uuid.UUID, ...]
+    seed: int
+
+    @property
+    def something_to_forget(self) -> bool:
+        """False when all that the requests name was never learned, or was forgotten by an earlier job."""
+        forget, present = self.problem.forget, self.problem.train.present
+        earlier = ForgetSet(forget.instances, forget.tasks, (), forget.excluded)
+        return not torch.equal(earlier.retained(present), forget.retained(present))
+
+
+def load(running: Running) -> Loaded:
+    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, checkpoint_damaged, …"""
+    claim = running.claim
+    if claim.registered_model_id is None or claim.base_version_id is None:
+        raise Refused("model_not_ready", "The model has no published version to start from.")
+    with transaction(running.equipment.sessions) as session:
+        registered = read_registered(session, claim.registered_model_id)
+        base = read_stored_checkpoint(session, claim.base_version_id)
+        requested, excluded = _forget_requests(session, registered, claim.job_id)
+    requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
+    running.heartbeat.expect(len(requests))
+    train = open_training_data(running, registered)
+    # The seed is the model's, not the run's: what was audited once is never calibrated on later.
+    calibration, audit = split_holdout(
+        open_holdout(running, registered), registered.tasks, seed_of("holdout", registered.model_id)
+    )
+    network, layout = load_network(running, registered, base)
+    return Loaded(
+        registered=registered,
+        base=base,
+        layout=layout,
+        problem=Problem(
+            network=network,
+            build=registered.build,
+            tasks=registered.tasks,
+            train=train,
+            calibration=calibration,
+            forget=ForgetSet(len(train), len(registered.tasks), requested, excluded),
+            recipe=registered.recipe,
+        ),
+        audit=audit,
+        requests=requests,
+        seed=seed_of("run", claim.job_id),
+    )
+
+
+def _forget_requests(
+    session: Session, registered: Registered, job_id: uuid.UUID
+) -> tuple[tuple[ForgetRequest, ...], tuple[ForgetRequest, ...]]:
+    """What the job's requests name, and what earlier ones have had forgotten."""
+    column = {task.name: number for number, task in enumerate(registered.tasks)}
+    bound = {
+        "job_id": job_id,
+        "model_id": registered.model_id,
+        "dataset_id": registered.dataset_id,
+    }
+    requested = tuple(
+        ForgetRequest(str(row.id), _rows(row.positions or []), tuple(sorted(column[t] for t in row.tasks)))
+        for row in session.execute(_REQUESTED, {key: bound[key] for key in ("job_id", "dataset_id")})
+    )
+    tasks_of: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
+    for row in session.execute(_FORGOTTEN, bound):
+        if row.task in column:
+            tasks_of[str(row.deletion_request_id), tuple(row.positions)].append(column[row.task])
+    excluded = tuple(
+        ForgetRequest(reference, _rows(list(positions)), tuple(sorted(tasks)))
+        for (reference, positions), tasks in tasks_of.items()
+    )
+    return requested, excluded
+
+
+def _rows(positions: list[int]) -> torch.Tensor:
+    return torch.tensor(positions, dtype=torch.int64)

@@ -1,0 +1,168 @@
+"""Publish: the one transaction in which a candidate becomes a version.
+
+It holds only if this attempt still holds the job, the base is still the model's head, and every request
+that the candidate was made for still wants it. Otherwise nothing of it happens, and the run starts again: a
+request that was taken back must leave no trace in the ledger, and a candidate that forgot its instances
+too is not what the other requests asked for.
+"""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.core import settling
+from app.core.logging import get_logger
+from app.core.storage import Written
+from models import Alias, DeletionRequest, Job, ModelVersion, RegisteredModel, time_ordered_id
+from models.states import RunStatus, VersionState
+from worker.jobs.artifacts import mark_stored
+from worker.jobs.heartbeat import Order
+from worker.jobs.monitor import Stopped
+from worker.jobs.running import Running
+from worker.pipeline.notify import tell_of_version
+
+LATEST = "latest"
+
+# One entry per (instance, task) that was supervised, however many requests named it. An entry without a
+# version was reopened, and is forgotten again by this one.
+_ENTER_IN_LEDGER = text("""
+WITH bits AS (
+  SELECT target.value ->> 'name' AS task, CAST(target.ordinality - 1 AS int) AS bit
+  FROM datasets, jsonb_array_elements(datasets.targets) WITH ORDINALITY AS target
+  WHERE datasets.id = :dataset_id
+)
+INSERT INTO forgotten_supervision
+  (registered_model_id, instance_hash, task, tenant_id, deletion_request_id, version_id, hash_key_id)
+SELECT DISTINCT ON (item.instance_hash, bits.task)
+  :model_id, item.instance_hash, bits.task, request.tenant_id, request.id, :version_id, request.hash_key_id
+FROM deletion_requests AS request
+JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
+JOIN dataset_instances AS instance
+  ON instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
+JOIN bits ON bits.task = ANY(request.tasks) AND (instance.supervised >> bits.bit) & 1 = 1
+WHERE request.id = ANY(:requests)
+ORDER BY item.instance_hash, bits.task, request.id
+ON CONFLICT (registered_model_id, instance_hash, task) DO UPDATE
+SET version_id = excluded.version_id, deletion_request_id = excluded.deletion_request_id,
+    hash_key_id = excluded.hash_key_id, forgotten_at = excluded.forgotten_at
+WHERE forgotten_supervision.version_id IS NULL
+""")
+
+COUNT_REMAINING = text("""
+UPDATE model_tasks AS task
+SET remaining = target.supervised - (
+  SELECT count(*) FROM forgotten_supervision AS ledger
+  WHERE ledger.registered_model_id = task.registered_model_id AND ledger.task = task.name
+    AND ledger.version_id IS NOT NULL
+)
+FROM (
+  SELECT entry ->> 'name' AS name, CAST(entry ->> 'supervised' AS bigint) AS supervised
+  FROM datasets, jsonb_array_elements(datasets.targets) AS entry
+  WHERE datasets.id = :dataset_id
+) AS target
+WHERE task.registered_model_id = :model_id AND task.name = target.name
+""")
+
+
+def publish(running: Running, report: dict[str, Any], artifact_id: uuid.UUID, written: Written) -> None:
+    """Make the stored candidate the model's next version. Raises `Stopped` and `LeaseLost`."""
+
+    def change(session: Session, job: Job) -> None:
+        mark_stored(session, artifact_id, written)
+        session.flush()
+        _publish(session, job, running.claim.actor, report, artifact_id)
+
+    running.act(change)
+    get_logger(__name__).info("published", sha256=written.sha256.hex())
+
+
+def publish_approved(running: Running) -> None:
+    """Publish the candidate that a person let through. Raises `Stopped` and `LeaseLost`."""
+
+    def change(session: Session, job: Job) -> None:
+        if job.candidate_artifact_id is None or job.report is None:
+            raise Stopped(Order.RESTART)
+        report = dict(job.report)
+        report["gates"] = report["gates"] | {
+            "approved_at": job.approved_at.isoformat() if job.approved_at else None
+        }
+        _publish(session, job, running.claim.actor, report, job.candidate_artifact_id)
+
+    running.act(change)
+    get_logger(__name__).info("published_as_approved")
+
+
+def _publish(session: Session, job: Job, actor: str, report: dict[str, Any], artifact_id: uuid.UUID) -> None:
+    covered = [uuid.UUID(request) for request in report["run"]["requests"]]
+    _check_requests(session, job, covered)
+    model = session.scalars(
+        select(RegisteredModel)
+        .where(RegisteredModel.id == job.registered_model_id)
+        .with_for_update(key_share=True)
+    ).one()
+    if model.head_version_id != job.base_version_id:
+        raise Stopped(Order.RESTART)
+    version = ModelVersion(
+        id=time_ordered_id(),
+        tenant_id=job.tenant_id,
+        registered_model_id=model.id,
+        number=_next_number(session, model.id),
+        parent_id=job.base_version_id,
+        job_id=job.id,
+        artifact_id=artifact_id,
+        state=VersionState.PUBLISHED,
+        guarantee=report["run"]["guarantee"],
+        report=report,
+    )
+    session.add(version)
+    session.flush()
+    base = session.get_one(ModelVersion, job.base_version_id, with_for_update=True)
+    base.state = VersionState.SUPERSEDED
+    move_head(session, model, version.id)
+    job.report = report
+    settling.succeed(session, job, actor, version_id=version.id, version=version.number)
+    bound = {"model_id": model.id, "dataset_id": model.dataset_id}
+    session.execute(_ENTER_IN_LEDGER, bound | {"version_id": version.id, "requests": covered})
+    session.execute(COUNT_REMAINING, bound)
+    tell_of_version(session, actor, version, superseded=base)
+
+
+def move_head(session: Session, model: RegisteredModel, version_id: uuid.UUID) -> None:
+    """The next job starts from this version, and `latest` points at it."""
+    model.head_version_id = version_id
+    session.flush()
+    alias = insert(Alias).values(
+        registered_model_id=model.id, name=LATEST, tenant_id=model.tenant_id, version_id=version_id
+    )
+    session.execute(
+        alias.on_conflict_do_update(
+            index_elements=["registered_model_id", "name"], set_={"version_id": version_id}
+        )
+    )
+
+
+def _check_requests(session: Session, job: Job, covered: list[uuid.UUID]) -> None:
+    """From here to the end of the transaction none of them can be taken back any more."""
+    wanted = session.scalars(
+        select(DeletionRequest.id)
+        .where(
+            DeletionRequest.job_id == job.id,
+            DeletionRequest.status == RunStatus.RUNNING,
+            DeletionRequest.cancel_requested_at.is_(None),
+        )
+        .order_by(DeletionRequest.id)
+        .with_for_update(key_share=True)
+    )
+    if set(wanted) != set(covered):
+        raise Stopped(Order.RESTART)
+
+
+def _next_number(session: Session, model_id: uuid.UUID) -> int:
+    """After the newest one ever, not after the head: a model may have been taken back to an older one."""
+    newest = session.scalar(
+        select(func.max(ModelVersion.number)).where(ModelVersion.registered_model_id == model_id)
+    )
+    return (newest or 0) + 1

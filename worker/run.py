@@ -1,0 +1,129 @@
+"""One job from claim to settlement: whatever happens in between, its row says so."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.core import settling
+from app.core.logging import get_logger
+from models import Job, JobKind
+from worker.engine.contract import Refused
+from worker.equipment import Equipment
+from worker.jobs.backoff import delay_after
+from worker.jobs.claim import claim_next
+from worker.jobs.heartbeat import Heartbeat, Order
+from worker.jobs.lease import Claim, LeaseLost
+from worker.jobs.memory import PeakMemory
+from worker.jobs.monitor import JobMonitor, Stopped
+from worker.jobs.running import Running
+from worker.jobs.snapshots import SnapshotStore
+from worker.pipeline.deletion import delete_supervision
+from worker.pipeline.validate_dataset import validate_dataset
+from worker.pipeline.validate_model import validate_model
+
+PIPELINES: dict[JobKind, Callable[[Running], None]] = {
+    JobKind.VALIDATE_DATASET: validate_dataset,
+    JobKind.VALIDATE_MODEL: validate_model,
+    JobKind.UNLEARN: delete_supervision,
+}
+
+log = get_logger(__name__)
+
+
+def run_next(equipment: Equipment) -> bool:
+    """Claim the most urgent job and run it to its end; False when there was none to claim."""
+    claim = claim_next(equipment.sessions, equipment.settings, equipment.name)
+    if claim is None:
+        return False
+    bound = {
+        "job_id": str(claim.job_id),
+        "attempt": claim.attempt,
+        "request_id": claim.http_request_id,
+    }
+    with structlog.contextvars.bound_contextvars(**bound):
+        log.info("job_claimed", kind=claim.kind.value, fence=claim.fence)
+        _run(equipment, claim)
+    return True
+
+
+def _run(equipment: Equipment, claim: Claim) -> None:
+    settings = equipment.settings
+    cache = Path(settings.cache_folder)
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    memory = PeakMemory()
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=cache) as name,
+        Heartbeat(equipment.heartbeats, claim, settings.lease_seconds, memory.sample) as heartbeat,
+    ):
+        folder = Path(name)
+        snapshots = SnapshotStore(equipment.sessions, equipment.storage, claim, folder)
+        monitor = JobMonitor(heartbeat, snapshots, settings.snapshot_seconds)
+        _attempt(Running(equipment, claim, heartbeat, monitor, memory, folder))
+
+
+def _attempt(running: Running) -> None:
+    """Run the pipeline and settle what it did not settle itself."""
+    try:
+        PIPELINES[running.claim.kind](running)
+    except LeaseLost:
+        log.warning("lease_lost")
+    except Stopped as stopped:
+        order = stopped.order
+        log.info("run_stopped", order=order.value)
+        if order is not Order.LOST:
+            _settle(running, lambda session, job: _stop(session, job, running.claim, order))
+    except Refused as refused:
+        code, detail = refused.code, str(refused)
+        log.info("run_refused", code=code)
+        _settle(running, lambda session, job: settling.fail(session, job, running.claim.actor, code, detail))
+    except Exception:
+        log.exception("run_broken")
+        _settle(running, lambda session, job: _retry(session, job, running))
+    else:
+        log.info("run_ended")
+
+
+def _settle(running: Running, change: Callable[[Session, Job], None]) -> None:
+    try:
+        running.act(change)
+    except LeaseLost:
+        log.warning("lease_lost")
+
+
+def _stop(session: Session, job: Job, claim: Claim, order: Order) -> None:
+    if order is Order.CANCEL:
+        settling.cancel(session, job, claim.actor)
+        return
+    if order is Order.RESTART:
+        drop_candidate(job)
+    settling.requeue(session, job, claim.actor, outcome="released", reason=order.value, forgive=True)
+
+
+def drop_candidate(job: Job) -> None:
+    """What was made for all of the job's requests is not what the remaining ones asked for."""
+    job.candidate_artifact_id = None
+    job.snapshot_artifact_id = None
+    job.approved_at = None
+    job.approved_by = None
+
+
+def _retry(session: Session, job: Job, running: Running) -> None:
+    """Try again later, up to the cap. What broke is in the worker's log; clients get one sentence."""
+    actor = running.claim.actor
+    if job.attempt >= running.equipment.settings.max_attempts:
+        detail = f"The job broke at each of {job.attempt} attempts; the operator finds the reason in the log."
+        settling.fail(session, job, actor, "worker_error", detail)
+        return
+    settling.requeue(
+        session,
+        job,
+        actor,
+        outcome="failed",
+        reason="worker_error",
+        code="worker_error",
+        detail=f"Attempt {job.attempt} broke; the operator finds the reason in the log.",
+        delay=delay_after(job.attempt),
+    )
