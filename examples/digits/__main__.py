@@ -1,0 +1,68 @@
+"""The main job, end to end: python -m examples.digits
+
+Starts an embedded deployment, trains a small multi-task network on real handwritten digits, registers it
+over HTTP, posts a full-task and a partial-task deletion request, shows what the new versions still know
+beside a network retrained without the deleted supervision, downloads the newest version and predicts
+with it. Stops everything it started, however it ends.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+import torch
+from rich.console import Console
+
+from app.standalone import EmbeddedDeployment, StandaloneError
+from examples.digits.client import Client, JourneyFailed
+from examples.digits.journey import Journey
+
+STOPPED = 130
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the results go")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    torch.set_num_threads(1)
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="lethe-demo-") as folder:
+            _run(Path(folder), options.output, options.seed, console)
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return STOPPED
+    except (JourneyFailed, StandaloneError, OSError) as error:
+        print(f"The demo could not go on: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(folder: Path, output: Path, seed: int, console: Console) -> None:
+    started = time.monotonic()
+    console.print("[bold]Lethe[/bold]: starting PostgreSQL, Redis, API, relay and worker ...")
+    with EmbeddedDeployment(folder / "lethe") as deployment:
+        console.print(f"  ready at {deployment.url} after {time.monotonic() - started:.0f} s")
+        client = Client(deployment.url, deployment.api_key or "")
+        try:
+            Journey(client, deployment.folder.data, output, seed, console).run()
+        finally:
+            client.close()
+        console.print(f"\nThe API's docs were at {deployment.url}/docs while this ran;")
+        console.print("[bold]make serve[/bold] keeps a deployment running, with its docs at /docs.")
+    console.print(f"Everything is stopped again. It took {time.monotonic() - started:.0f} s.")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

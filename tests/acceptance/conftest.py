@@ -1,0 +1,130 @@
+"""One embedded deployment for all acceptance tests of a process, and a small trained model to send to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.standalone import EmbeddedDeployment
+from examples.digits.client import Client
+from worker.engine.checkpoint import new_layout, write_checkpoint
+from worker.engine.contract import Recipe, Silent, TaskSpec
+from worker.engine.data import open_data
+from worker.engine.networks import build_network
+from worker.engine.training import train
+
+NETWORK: dict[str, Any] = {"kind": "mlp", "inputs": 6, "hidden": [48]}
+TASKS: list[dict[str, Any]] = [
+    {"name": "colour", "kind": "classification", "outputs": 3},
+    {"name": "weight", "kind": "regression", "outputs": 1},
+]
+RECIPE: dict[str, Any] = {"learning_rate": 0.01, "epochs": 40, "batch_size": 16}
+INSTANCES = 160
+HOLDOUT = 140
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running deployment, a client with all scopes, and the folder that the service may read."""
+
+    deployment: EmbeddedDeployment
+    client: Client
+    key: str
+    data: Path
+
+    @property
+    def url(self) -> str:
+        return self.deployment.url
+
+    def logs(self) -> str:
+        return "".join(file.read_text() for file in sorted(self.deployment.folder.logs.glob("*.log")))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("deployment")
+    with EmbeddedDeployment(folder, durable=False) as deployment:
+        assert deployment.api_key is not None
+        client = Client(deployment.url, deployment.api_key)
+        yield Service(deployment, client, deployment.api_key, deployment.folder.data)
+        client.close()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Small data in the format "arrays" and a checkpoint of a network trained on them."""
+
+    train: Path
+    holdout: Path
+    checkpoint: Path
+    ids: list[str]
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        return {
+            "format": "arrays",
+            "url": f"file://{self.train}",
+            "holdout_url": f"file://{self.holdout}",
+        }
+
+
+def write_arrays(folder: Path, prefix: str, count: int, seed: int) -> list[str]:
+    """Instances whose targets are half signal and half noise, so that a network must learn some by heart."""
+    generator = np.random.default_rng(seed)
+    inputs = generator.standard_normal((count, 6)).astype(np.float32)
+    ids = [f"{prefix}-{number}" for number in range(count)]
+    folder.mkdir(parents=True)
+    colour = np.where(
+        generator.random(count) < 0.4, generator.integers(0, 3, count), np.digitize(inputs[:, 0], [-0.4, 0.4])
+    )
+    arrays = {
+        "ids": np.array(ids),
+        "inputs": inputs,
+        "colour": colour.astype(np.int64),
+        "weight": (inputs[:, 1] + 0.7 * generator.standard_normal(count)).astype(np.float32),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return ids
+
+
+def make_sample(folder: Path, seed: int = 0) -> Sample:
+    specs = tuple(TaskSpec(**task) for task in TASKS)
+    ids = write_arrays(folder / "train", "subject", INSTANCES, seed)
+    write_arrays(folder / "holdout", "other", HOLDOUT, seed + 1)
+    data = open_data("arrays", folder / "train", specs)
+    network = build_network(NETWORK, specs, torch.Generator().manual_seed(seed))
+    train(
+        network,
+        specs,
+        data,
+        data.present,
+        Recipe(**RECIPE),
+        seed=seed,
+        device=torch.device("cpu"),
+        monitor=Silent(),
+    )
+    checkpoint = folder / "checkpoint.safetensors"
+    write_checkpoint(checkpoint, network, new_layout(network, {"made": "for a test"}))
+    return Sample(folder / "train", folder / "holdout", checkpoint, ids)
+
+
+def register(service: Service, sample: Sample, name: str) -> dict[str, Any]:
+    """Register the sample under `name` and wait until the model is settled."""
+    service.client.post("/v1/datasets", {"name": name, **sample.dataset})
+    dataset = service.client.follow(f"/v1/datasets/{name}", lambda _: None)
+    assert dataset["status"] == "ready", dataset
+    model = {"name": name, "network": NETWORK, "tasks": TASKS, "dataset": name, "recipe": RECIPE}
+    service.client.post("/v1/models", model)
+    service.client.upload_checkpoint(name, sample.checkpoint)
+    return service.client.follow(f"/v1/models/{name}", lambda _: None)
+
+
+def delete(service: Service, **body: Any) -> dict[str, Any]:
+    """Post a deletion request and wait until it is settled."""
+    request = service.client.post("/v1/deletion-requests", body)
+    return service.client.follow(f"/v1/deletion-requests/{request['id']}", lambda _: None)
