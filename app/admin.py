@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import create_engine, select, text, update
+from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -32,7 +32,7 @@ class Refused(ValueError):
 
 
 def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
-    """The tenant's id; the tenant that exists already when the name is taken. Roots are added, never removed."""
+    """The tenant's id; that of the existing tenant when the name is taken. Roots are added, never removed."""
     made = session.scalar(
         insert(Tenant)
         .values(id=time_ordered_id(), name=name)
@@ -54,7 +54,7 @@ def allow_root(session: Session, name: str, root: str) -> None:
     added = session.execute(
         update(Tenant)
         .where(Tenant.id == tenant_id, ~Tenant.allowed_roots.contains([url]))
-        .values(allowed_roots=Tenant.allowed_roots + [url])
+        .values(allowed_roots=func.array_append(Tenant.allowed_roots, url))
         .returning(Tenant.id)
     ).one_or_none()
     if added is not None:
@@ -172,7 +172,8 @@ def _list_keys(database_url: DatabaseURL) -> None:
     query = text(
         "SELECT t.name AS tenant, k.public_id, k.name, array_to_string(k.scopes, ',') AS scopes,"
         " CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'"
-        " ELSE 'active' END AS state FROM api_keys k JOIN tenants t ON t.id = k.tenant_id ORDER BY t.name, k.id"
+        " ELSE 'active' END AS state FROM api_keys k JOIN tenants t ON t.id = k.tenant_id"
+        " ORDER BY t.name, k.id"
     )
     with _session(database_url) as session:
         for row in session.execute(query):

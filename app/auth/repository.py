@@ -4,12 +4,12 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, Select, Update, func, insert, select, update
+from sqlalchemy import Insert, Update, func, insert, select, update
 
 from app.auth.keys import MintedKey
 from models import APIKey, time_ordered_id
 
-_SHOWN = (
+_SHOWN: tuple[Any, ...] = (
     APIKey.id,
     APIKey.public_id,
     APIKey.name,
@@ -36,7 +36,7 @@ def insert_key(
     return statement.returning(*_SHOWN)
 
 
-def keys_of(tenant_id: uuid.UUID, after: uuid.UUID | None, limit: int) -> Select[Any]:
+def keys_of(tenant_id: uuid.UUID, after: uuid.UUID | None, limit: int) -> Any:
     found = select(*_SHOWN).where(APIKey.tenant_id == tenant_id).order_by(APIKey.id.desc()).limit(limit)
     return found.where(APIKey.id < after) if after else found
 

@@ -3,11 +3,12 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.naming import as_id, is_name
+from app.core.rows import AnyRow
 from models import Dataset, Job, Tenant, time_ordered_id
 
 _JOB = (
@@ -19,7 +20,7 @@ _JOB = (
     .scalar_subquery()
     .label("job")
 )
-_SHOWN = (
+_SHOWN: tuple[Any, ...] = (
     Dataset.id,
     Dataset.name,
     Dataset.format,
@@ -40,13 +41,13 @@ _SHOWN = (
 
 async def find(
     session: AsyncSession, tenant_id: uuid.UUID, name_or_id: str, *, lock: bool = False
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """By name or id; with `lock`, held against other writers until the commit."""
     dataset_id = as_id(name_or_id)
     if dataset_id is None and not is_name(name_or_id):
         return None
     which = Dataset.id == dataset_id if dataset_id else Dataset.name == name_or_id
-    query: Select[Any] = select(*_SHOWN).where(Dataset.tenant_id == tenant_id, which)
+    query = select(*_SHOWN).where(Dataset.tenant_id == tenant_id, which)
     if lock:
         query = query.with_for_update(of=Dataset, key_share=True)
     return (await session.execute(query)).one_or_none()
@@ -54,7 +55,7 @@ async def find(
 
 async def page(
     session: AsyncSession, tenant_id: uuid.UUID, after: uuid.UUID | None, limit: int
-) -> list[Row[Any]]:
+) -> list[AnyRow]:
     query = select(*_SHOWN).where(Dataset.tenant_id == tenant_id).order_by(Dataset.id.desc()).limit(limit)
     if after:
         query = query.where(Dataset.id < after)

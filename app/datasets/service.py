@@ -59,9 +59,7 @@ async def _canonical(session: AsyncSession, caller: Caller, sent: NewDataset) ->
 
 
 async def _queue(session: AsyncSession, caller: Caller, dataset_id: uuid.UUID, action: str) -> None:
-    await session.execute(
-        audit_entry(caller.tenant_id, caller.actor, action, dataset_id, caller.request_id)
-    )
+    await session.execute(audit_entry(caller.tenant_id, caller.actor, action, dataset_id, caller.request_id))
     await queue_validation(
         session, tenant_id=caller.tenant_id, http_request_id=caller.request_id, dataset_id=dataset_id
     )

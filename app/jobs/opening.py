@@ -25,8 +25,10 @@ WITH joined AS (
     AND (CAST(:due_at AS timestamptz) IS NULL OR due_at <= CAST(:due_at AS timestamptz))
   FOR SHARE
 ), opened AS (
-  INSERT INTO jobs (id, tenant_id, kind, registered_model_id, method, accepts_requests, due_at, http_request_id)
-  SELECT :job_id, :tenant_id, 'unlearn', :model_id, :method, true, CAST(:due_at AS timestamptz), :http_request_id
+  INSERT INTO jobs (id, tenant_id, kind, registered_model_id, method, accepts_requests, due_at,
+    http_request_id)
+  SELECT :job_id, :tenant_id, 'unlearn', :model_id, :method, true, CAST(:due_at AS timestamptz),
+    :http_request_id
   WHERE NOT EXISTS (SELECT FROM joined)
   ON CONFLICT (registered_model_id, method) WHERE accepts_requests
   DO UPDATE SET due_at = LEAST(jobs.due_at, excluded.due_at), revision = jobs.revision + 1

@@ -38,10 +38,13 @@ def upgrade() -> None:
     script = Path(__file__).with_suffix(".sql").read_text()
     for statement in script.split("\n;\n"):
         op.execute(text(statement.replace(":", r"\:")))
+    # Readiness asks whether the schema is the one that the code needs.
+    op.execute("GRANT SELECT ON alembic_version TO lethe_app")
 
 
 def downgrade() -> None:
     op.execute(f"DROP TABLE {TABLES} CASCADE")
     op.execute("DROP FUNCTION enforce_transition(), notify_outbox(), refuse_change()")
+    op.execute("REVOKE ALL ON alembic_version FROM lethe_app")
     op.execute("REVOKE ALL ON SCHEMA public FROM lethe_app, lethe_worker")
     op.execute(DROP_ROLES)

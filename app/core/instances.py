@@ -1,0 +1,74 @@
+"""The instances that a client names, as keyed hashes: checked, and packed for one trip to the database."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.errors import InvalidInput, TooLarge
+from app.core.hashing import hash_instances
+from app.core.settings import Settings
+
+MAX_LENGTH = 256
+# Below this many, hashing takes less than a millisecond or so: not worth a thread.
+_IN_PLACE = 1000
+
+# In SQL, `packed` is taken apart again: one value instead of an array of up to a hundred thousand.
+UNPACKED = (
+    "SELECT substring(CAST(:packed AS bytea) FROM i * 32 + 1 FOR 32) AS instance_hash, i AS position"
+    " FROM generate_series(0, CAST(:instance_count AS int) - 1) AS i"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInstances:
+    """`packed` holds 32 bytes per instance, in the order in which they were named."""
+
+    packed: bytes
+    count: int
+    names: Sequence[str] | None = None  # None: known as hashes only, from a list sent ahead
+
+
+async def read_instances(
+    sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings
+) -> NamedInstances:
+    """Raises `TooLarge` (too_many_instances) and `InvalidInput` (no_instances, duplicate_instances,
+    instance_id_too_long)."""
+    most = settings.max_instances_per_request
+    if len(sent) > most:
+        raise TooLarge(
+            f"{len(sent)} instances were named; {most} are accepted at once. Send several requests: those "
+            "for the same model wait for one job together.",
+            code="too_many_instances",
+            limit=most,
+        )
+    if not sent:
+        raise InvalidInput("Name at least one instance.", code="no_instances")
+    if len(sent) <= _IN_PLACE:
+        return _hashed(sent, tenant_id, settings)
+    return await asyncio.to_thread(_hashed, sent, tenant_id, settings)
+
+
+def _hashed(sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings) -> NamedInstances:
+    names = [str(instance) for instance in sent]
+    if len(set(names)) < len(names):
+        raise _duplicate(names)
+    if any(len(name) > MAX_LENGTH for name in names):
+        raise InvalidInput(
+            f"An instance id has more than {MAX_LENGTH} characters.", code="instance_id_too_long"
+        )
+    return NamedInstances(b"".join(hash_instances(names, tenant_id, settings)), len(names), names)
+
+
+def _duplicate(names: Sequence[str]) -> InvalidInput:
+    seen: set[str] = set()
+    for position, name in enumerate(names):
+        if name in seen:
+            return InvalidInput(
+                f"The instance at position {position} was named before; name each once.",
+                code="duplicate_instances",
+                position=position,
+                count=len(names) - len(set(names)),
+            )
+        seen.add(name)
+    raise AssertionError("no duplicate")  # pragma: no cover

@@ -1,0 +1,7 @@
+"""Rows as the repositories hand them out: plain, named values."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+AnyRow = Row[*tuple[Any, ...]]

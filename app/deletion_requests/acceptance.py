@@ -1,0 +1,254 @@
+"""Accepting a deletion request: everything is checked first, then it is recorded and queued at once."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.core.errors import InvalidInput, NotFound
+from app.core.instances import NamedInstances, read_instances
+from app.core.settings import Settings
+from app.deletion_requests import supervision, targets
+from app.deletion_requests.recording import NewRow, record
+from app.deletion_requests.schemas import (
+    DeletionRequestView,
+    Estimate,
+    ModelEstimate,
+    NewDeletionRequest,
+    Status,
+    Transition,
+)
+from app.deletion_requests.supervision import Counted
+from app.deletion_requests.targets import Target
+from app.instance_lists import repository as instance_lists
+from app.jobs.opening import join_or_open
+from models import time_ordered_id
+from models.states import RunStatus
+
+_OPEN_JOB = text(
+    "SELECT id FROM jobs WHERE registered_model_id = :model_id AND method = :method AND accepts_requests"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A request that may be recorded."""
+
+    sent: NewDeletionRequest
+    instances: NamedInstances
+    counted: list[tuple[Target, Counted]]
+    due_at: datetime | None
+
+
+async def check(
+    session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
+) -> Checked:
+    """Raises `NotFound`, `Conflict`, `TooLarge` and `InvalidInput`; writes nothing."""
+    due_at = _due(sent.regulation, settings)
+    found = await _targets(session, caller, settings, sent)
+    instances = await _instances(session, caller, settings, sent)
+    counted = [(target, await supervision.count(session, target, instances)) for target in found]
+    for target, counts in counted:
+        await supervision.refuse_to_erase_a_task(session, target, instances, counts)
+    return Checked(sent, instances, counted, due_at)
+
+
+async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
+    return Estimate(
+        instance_count=checked.instances.count,
+        due_at=checked.due_at,
+        models=[
+            ModelEstimate(
+                model=target.name,
+                method=target.method,
+                tasks=list(target.tasks),
+                already_forgotten=counts.settled,
+                joins_open_job=await _has_open_job(session, target),
+                visits=target.visits,
+                passes=target.visits * (checked.instances.count - counts.settled),
+            )
+            for target, counts in checked.counted
+        ],
+    )
+
+
+async def accept(
+    session: AsyncSession, caller: Caller, settings: Settings, checked: Checked
+) -> DeletionRequestView:
+    """Record the request (one per model, below a parent, when it names a data set) and queue it."""
+    sent = checked.sent
+    if sent.model is not None:
+        target, counts = checked.counted[0]
+        return await _accept_for_model(session, caller, settings, checked, target, counts, None)
+    parent = _parent_row(checked)
+    created_at = await record(session, caller, parent, checked.instances, settings.hash_key_id)
+    # The targets are in the order of the models' ids: two of these lock their jobs in the same order.
+    children = [
+        await _record_for_model(session, caller, settings, checked, target, counts, parent.id)
+        for target, counts in checked.counted
+    ]
+    for (target, _), (child, _) in zip(checked.counted, children, strict=True):
+        await _queue(session, caller, target, child)
+    view = _view(parent, checked, checked.counted[0][0], created_at, job=None)
+    view.model = None
+    view.children = [child.id for child, _ in children]
+    settled = all(child.status == RunStatus.SUCCEEDED for child, _ in children)
+    view.status = "succeeded" if settled else "queued"
+    view.finished_at = created_at if settled else None
+    return view
+
+
+async def _accept_for_model(
+    session: AsyncSession,
+    caller: Caller,
+    settings: Settings,
+    checked: Checked,
+    target: Target,
+    counts: Counted,
+    parent_id: uuid.UUID | None,
+) -> DeletionRequestView:
+    row, created_at = await _record_for_model(session, caller, settings, checked, target, counts, parent_id)
+    job = await _queue(session, caller, target, row)
+    return _view(row, checked, target, created_at, job)
+
+
+async def _record_for_model(
+    session: AsyncSession,
+    caller: Caller,
+    settings: Settings,
+    checked: Checked,
+    target: Target,
+    counts: Counted,
+    parent_id: uuid.UUID | None,
+) -> tuple[NewRow, datetime]:
+    """When nothing is left to forget, the request has succeeded already, by the version that is head."""
+    settled = counts.settled == checked.instances.count
+    row = NewRow(
+        id=time_ordered_id(),
+        parent_id=parent_id,
+        dataset_id=target.dataset_id,
+        model_id=target.model_id,
+        tasks=list(target.tasks),
+        scope=target.scope,
+        method=target.method,
+        already_forgotten=counts.settled,
+        status=RunStatus.SUCCEEDED if settled else RunStatus.QUEUED,
+        result_version_id=target.head_version_id if settled else None,
+        reference=checked.sent.reference,
+        regulation=checked.sent.regulation,
+        metadata=checked.sent.metadata,
+        due_at=checked.due_at,
+    )
+    return row, await record(session, caller, row, checked.instances, settings.hash_key_id)
+
+
+async def _queue(session: AsyncSession, caller: Caller, target: Target, row: NewRow) -> uuid.UUID | None:
+    """The last statement of the transaction, because it locks the job's row."""
+    if row.status != RunStatus.QUEUED:
+        return None
+    return await join_or_open(
+        session,
+        tenant_id=caller.tenant_id,
+        model_id=target.model_id,
+        method=row.method,
+        due_at=row.due_at,
+        request_ids=[row.id],
+        http_request_id=caller.request_id,
+    )
+
+
+def _parent_row(checked: Checked) -> NewRow:
+    first = checked.counted[0][0]
+    tasks = sorted({task for target, _ in checked.counted for task in target.tasks})
+    full = all(target.scope == "full" for target, _ in checked.counted)
+    return NewRow(
+        id=time_ordered_id(),
+        parent_id=None,
+        dataset_id=first.dataset_id,
+        model_id=None,
+        tasks=tasks,
+        scope="full" if full else "partial",
+        method=checked.sent.method or first.method,
+        already_forgotten=min(counts.settled for _, counts in checked.counted),
+        status=None,
+        result_version_id=None,
+        reference=checked.sent.reference,
+        regulation=checked.sent.regulation,
+        metadata=checked.sent.metadata,
+        due_at=checked.due_at,
+    )
+
+
+def _view(
+    row: NewRow, checked: Checked, target: Target, created_at: datetime, job: uuid.UUID | None
+) -> DeletionRequestView:
+    """As the request is now, from what is known already. Everything in it was validated when it came in."""
+    settled = row.status == RunStatus.SUCCEEDED
+    status: Status = "succeeded" if settled else "queued"
+    return DeletionRequestView.model_construct(
+        id=row.id,
+        parent=row.parent_id,
+        model=target.name,
+        dataset=target.dataset,
+        status=status,
+        tasks=row.tasks,
+        scope=row.scope,
+        method=row.method,
+        instance_count=checked.instances.count,
+        already_forgotten=row.already_forgotten,
+        reference=row.reference,
+        regulation=row.regulation,
+        metadata=row.metadata,
+        created_at=created_at,
+        due_at=row.due_at,
+        finished_at=created_at if settled else None,
+        job=job,
+        result_version=target.head_number if settled else None,
+        error_code=None,
+        error_detail=None,
+        transitions=[Transition.model_construct(status=status, at=created_at)],
+        figures=None,
+        children=None,
+    )
+
+
+def _due(regulation: str | None, settings: Settings) -> datetime | None:
+    if regulation is None:
+        return None
+    days = settings.regulation_days.get(regulation.lower())
+    if days is None:
+        known = ", ".join(sorted(settings.regulation_days)) or "none"
+        raise InvalidInput(
+            f"This service knows no due date for the regulation {regulation!r}; it knows {known}.",
+            code="unknown_regulation",
+            known_regulations=sorted(settings.regulation_days),
+        )
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+async def _targets(
+    session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
+) -> list[Target]:
+    arguments = (sent.tasks, sent.method, settings)
+    if sent.model is not None:
+        return [await targets.of_model(session, caller.tenant_id, sent.model, *arguments)]
+    return await targets.of_dataset(session, caller.tenant_id, sent.dataset or "", *arguments)
+
+
+async def _instances(
+    session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
+) -> NamedInstances:
+    if sent.instance_list is None:
+        return await read_instances(sent.instances or [], caller.tenant_id, settings)
+    found = await instance_lists.packed(session, caller.tenant_id, sent.instance_list)
+    if found is None:
+        raise NotFound("There is no such instance list.", code="instance_list_not_found")
+    return found
+
+
+async def _has_open_job(session: AsyncSession, target: Target) -> bool:
+    bound = {"model_id": target.model_id, "method": target.method}
+    return (await session.execute(_OPEN_JOB, bound)).one_or_none() is not None

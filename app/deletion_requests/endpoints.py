@@ -1,0 +1,154 @@
+"""Deletion requests over HTTP."""
+
+import json
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from app.auth.caller import RequestsRead, RequestsWrite
+from app.core import event_stream
+from app.core.event_stream import EventList
+from app.core.openapi import errors
+from app.core.ranges import none_match_says_unchanged
+from app.core.session import Session
+from app.core.wire import After, Limit, Page
+from app.deletion_requests import acceptance, cancellation, idempotency, repository, service
+from app.deletion_requests.idempotency import Kept
+from app.deletion_requests.schemas import DeletionRequestView, Estimate, NewDeletionRequest, Status
+from app.registered_models import service as registered_models
+
+router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
+
+_JSON = "application/json"
+_RETRY_AFTER = str(service.RETRY_AFTER_SECONDS)
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=DeletionRequestView,
+    responses=errors(400, 404, 409, 413, 422)
+    | {
+        200: {
+            "model": DeletionRequestView | Estimate,
+            "description": "Everything was forgotten already; or the estimate that dry_run asked for",
+        }
+    },
+)
+async def create_deletion_request(
+    request: Request,
+    caller: RequestsWrite,
+    session: Session,
+    sent: NewDeletionRequest,
+    dry_run: Annotated[bool, Query(description="Check and estimate only; write nothing")] = False,
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key with the same body is carried out once")
+    ] = None,
+) -> Response:
+    """Ask for supervision to be forgotten: the labels of these instances for these tasks.
+
+    Requests for the same model and method that wait together become one job and one new version.
+    """
+    settings = request.app.state.settings
+    key = None if dry_run else idempotency.read_key(idempotency_key)
+    if key is not None:
+        body = await request.body()
+        digest = idempotency.request_digest(settings, request.method, request.url.path, body)
+        kept = await idempotency.claim(session, caller.tenant_id, key, digest, settings)
+        if kept is not None:
+            return _answer(kept, json.dumps(kept.body).encode(), {"Idempotent-Replayed": "true"})
+    checked = await acceptance.check(session, caller, settings, sent)
+    if dry_run:
+        estimate = await acceptance.estimate(session, checked)
+        return Response(estimate.model_dump_json(), 200, media_type=_JSON)
+    view = await acceptance.accept(session, caller, settings, checked)
+    content = view.__pydantic_serializer__.to_json(view)
+    status = 200 if view.status == "succeeded" else 202
+    made = Kept(status, f"/v1/deletion-requests/{view.id}", {})
+    if key is not None:
+        made = Kept(status, made.location, json.loads(content))
+        await idempotency.keep(session, caller.tenant_id, key, made)
+    return _answer(made, content, {})
+
+
+def _answer(kept: Kept, content: bytes, headers: dict[str, str]) -> Response:
+    if kept.location is not None:
+        headers["Location"] = kept.location
+    if kept.status == 202:
+        headers["Retry-After"] = _RETRY_AFTER
+    return Response(content, kept.status, headers, _JSON)
+
+
+@router.get("", responses=errors(404, 422))
+async def list_deletion_requests(
+    caller: RequestsRead,
+    session: Session,
+    model: Annotated[str | None, Query(description="Name or id")] = None,
+    status: Status | None = None,
+    reference: Annotated[str | None, Query(max_length=256, pattern=r"^[^\x00]*$")] = None,
+    after: After = None,
+    limit: Limit = 20,
+) -> Page[DeletionRequestView]:
+    """The tenant's requests, newest first. Those that belong to a request on a data set are shown when
+    a model is asked for."""
+    model_id = await registered_models.find_id(session, caller, model) if model is not None else None
+    rows = await repository.page(
+        session,
+        caller.tenant_id,
+        model_id=model_id,
+        status=status,
+        reference=reference,
+        after=after,
+        limit=limit + 1,
+    )
+    return Page(data=[service.view(row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The request is as If-None-Match knows it"}
+}
+
+
+@router.get("/{request_id}", response_model=DeletionRequestView, responses=_UNCHANGED | errors(404, 422))
+async def get_deletion_request(
+    caller: RequestsRead,
+    session: Session,
+    request_id: uuid.UUID,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Status, transitions with times, due date, job, resulting version. Poll with If-None-Match."""
+    row = await service.row_of(session, caller, request_id)
+    headers = {"ETag": service.etag(row), "Cache-Control": "private, no-cache"}
+    if not service.is_finished(row):
+        headers["Retry-After"] = _RETRY_AFTER
+    if none_match_says_unchanged(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    view = service.view(row)
+    return Response(view.__pydantic_serializer__.to_json(view), 200, headers, _JSON)
+
+
+@router.post("/{request_id}/cancel", responses=errors(404, 409, 422))
+async def cancel_deletion_request(
+    caller: RequestsWrite, session: Session, request_id: uuid.UUID
+) -> DeletionRequestView:
+    """Withdraw a request: at once while it waits; while its job runs, as soon as the worker hears of it."""
+    await cancellation.cancel(session, caller, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.get(
+    "/{request_id}/events",
+    response_model=EventList,
+    responses=event_stream.FOLLOWED | errors(400, 404, 422),
+)
+async def follow_deletion_request(
+    request: Request, caller: RequestsRead, session: Session, request_id: uuid.UUID
+) -> Response:
+    """The history as JSON, or, when `text/event-stream` is accepted, as it happens.
+
+    The stream ends after the last event, and resumes after Last-Event-ID.
+    """
+    row = await service.row_of(session, caller, request_id)
+    subject = service.subject(caller, row, event_stream.last_event_id(request))
+    return await event_stream.answer(request, session, subject)

@@ -1,0 +1,100 @@
+"""Writing a request down, in as few statements as it takes."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.core.instances import UNPACKED, NamedInstances
+from app.deletion_requests.schemas import Scope
+
+_COLUMNS = """
+  INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
+    scope, method, instance_count, already_forgotten, hash_key_id, http_request_id, reference, regulation,
+    metadata, due_at, status, finished_at, result_version_id)
+  VALUES (:id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
+    :scope, :method, :instance_count, :already_forgotten, :hash_key_id, :http_request_id, :reference,
+    :regulation, CAST(:metadata AS jsonb), :due_at, :status,
+    CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id)
+  RETURNING created_at
+"""
+_AUDIT = """
+  INSERT INTO audit_log (tenant_id, actor, action, subject_id, request_id, data)
+  VALUES (:tenant_id, :actor, 'deletion_request.create', :id, :http_request_id, CAST(:audited AS jsonb))
+"""
+_WITH_ITEMS = text(f"""
+WITH request AS ({_COLUMNS}), audited AS ({_AUDIT}), items AS (
+  INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
+  SELECT :id, instance_hash, :tenant_id FROM ({UNPACKED}) AS named
+), history AS (
+  INSERT INTO events (tenant_id, subject_id, type, data)
+  SELECT :tenant_id, :id, 'request.succeeded', CAST(:audited AS jsonb) WHERE :status = 'succeeded'
+)
+SELECT created_at FROM request
+""")
+_WITHOUT_ITEMS = text(f"WITH request AS ({_COLUMNS}), audited AS ({_AUDIT}) SELECT created_at FROM request")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row of `deletion_requests`, as it begins."""
+
+    id: uuid.UUID
+    parent_id: uuid.UUID | None
+    dataset_id: uuid.UUID
+    model_id: uuid.UUID | None
+    tasks: list[str]
+    scope: Scope
+    method: str
+    already_forgotten: int
+    status: str | None
+    result_version_id: uuid.UUID | None
+    reference: str | None
+    regulation: str | None
+    metadata: dict[str, Any]
+    due_at: datetime | None
+
+
+async def record(
+    session: AsyncSession,
+    caller: Caller,
+    row: NewRow,
+    instances: NamedInstances,
+    hash_key_id: str,
+) -> datetime:
+    """When it was recorded. A request on a data set (no model) has no items of its own: its children do."""
+    audited = {"instances": instances.count, "tasks": row.tasks, "method": row.method}
+    bound: dict[str, Any] = {
+        "id": row.id,
+        "tenant_id": caller.tenant_id,
+        "parent_id": row.parent_id,
+        "dataset_id": row.dataset_id,
+        "model_id": row.model_id,
+        "api_key_id": caller.key_id,
+        "tasks": row.tasks,
+        "scope": row.scope,
+        "method": row.method,
+        "instance_count": instances.count,
+        "already_forgotten": row.already_forgotten,
+        "hash_key_id": hash_key_id,
+        "http_request_id": caller.request_id,
+        "reference": row.reference,
+        "regulation": row.regulation,
+        "metadata": json.dumps(row.metadata) if row.metadata else "{}",
+        "due_at": row.due_at,
+        "status": row.status,
+        "result_version_id": row.result_version_id,
+        "actor": caller.actor,
+        "audited": json.dumps(audited),
+    }
+    statement = _WITHOUT_ITEMS
+    if row.model_id is not None:
+        statement = _WITH_ITEMS
+        bound["packed"] = instances.packed
+    created_at: datetime = (await session.execute(statement, bound)).scalar_one()
+    return created_at

@@ -1,0 +1,99 @@
+"""Deletion requests on the wire."""
+
+import uuid
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from app.core.wire import Answer, InstanceId, Metadata, Moment, Sent, SentId, ShortText, TaskName
+
+Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "needs_review"]
+Scope = Literal["full", "partial"]
+Reference = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class NewDeletionRequest(Sent):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "digit-reader",
+                "instances": ["scan-0001", "scan-0002"],
+                "tasks": "all",
+                "reference": "case 2026-118",
+                "regulation": "gdpr",
+            }
+        }
+    )
+
+    model: Reference | None = Field(None, description="Name or id of one model; or name a dataset")
+    dataset: Reference | None = Field(
+        None, description="Name or id of a data set: every ready model that learned from it forgets"
+    )
+    instances: list[InstanceId] | None = Field(None, description="Ids as in the data set's ids")
+    instance_list: SentId | None = Field(None, description="Id of a list sent ahead, instead of instances")
+    tasks: Literal["all"] | Annotated[list[TaskName], Field(min_length=1, max_length=63)]
+    reference: ShortText | None = Field(None, description="The client's own name for this")
+    regulation: ShortText | None = Field(None, description="Sets the due date, such as gdpr")
+    method: Literal["interference_aware", "retrain"] | None = Field(
+        None, description="In place of the method of the model's policy"
+    )
+    metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.model is None) == (self.dataset is None):
+            raise ValueError("name a model or a dataset, one of the two")
+        if (self.instances is None) == (self.instance_list is None):
+            raise ValueError("give instances or an instance_list, one of the two")
+        if isinstance(self.tasks, list) and len(set(self.tasks)) < len(self.tasks):
+            raise ValueError("tasks names one twice")
+        return self
+
+
+class Transition(Answer):
+    status: Status
+    at: Moment
+
+
+class DeletionRequestView(Answer):
+    id: uuid.UUID
+    parent: uuid.UUID | None = Field(None, description="The request on a data set that this one belongs to")
+    model: str | None = Field(description="Name of the model; none for a request on a data set")
+    dataset: str
+    status: Status = Field(description="Of a request on a data set: that of its children, summed up")
+    tasks: list[str]
+    scope: Scope
+    method: str
+    instance_count: int
+    already_forgotten: int = Field(description="Instances with nothing left to forget when this came in")
+    reference: str | None
+    regulation: str | None
+    metadata: dict[str, Any]
+    created_at: Moment
+    due_at: Moment | None
+    finished_at: Moment | None
+    job: uuid.UUID | None
+    result_version: int | None = Field(description="The version that behaves as if it had never learned them")
+    error_code: str | None
+    error_detail: str | None
+    transitions: list[Transition]
+    figures: Any = Field(None, description="What the evaluation measured for this request")
+    children: list[uuid.UUID] | None = Field(None, description="Of a request on a data set: one per model")
+
+
+class ModelEstimate(Answer):
+    model: str
+    method: str
+    tasks: list[str]
+    already_forgotten: int
+    joins_open_job: bool
+    visits: int = Field(description="Forward-backward passes per instance that the policy allows")
+    passes: int = Field(description="visits times the instances that are left to forget")
+
+
+class Estimate(Answer):
+    """What a request would do. Nothing was written."""
+
+    instance_count: int
+    due_at: Moment | None
+    models: list[ModelEstimate]

@@ -1,0 +1,136 @@
+"""Which supervision a request would take, counted in the database."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import InvalidInput
+from app.core.instances import UNPACKED, NamedInstances
+from app.deletion_requests.targets import Target
+
+# What the ledger says is forgotten of one instance, as bits. A row without a version was forgotten once,
+# and is remembered again.
+_FORGOTTEN = """
+SELECT bit_or(task.bit) AS bits
+FROM forgotten_supervision f
+JOIN unnest(CAST(:tasks AS text[]), CAST(:bits AS bigint[])) AS task(name, bit) ON task.name = f.task
+WHERE f.registered_model_id = :model_id AND f.instance_hash = d.instance_hash AND f.version_id IS NOT NULL
+"""
+
+
+@lru_cache(maxsize=64)
+def _count(tasks: int) -> TextClause:
+    """Counts over the named instances. Built per number of tasks, from nothing that a client sent."""
+    per_task = "".join(
+        f", count(*) FILTER (WHERE supervised & :bit{k} & ~forgotten <> 0) AS fresh{k}" for k in range(tasks)
+    )
+    return text(f"""
+SELECT count(*) FILTER (WHERE supervised IS NULL) AS unknown,
+  min(position) FILTER (WHERE supervised IS NULL) AS first_unknown,
+  count(*) FILTER (WHERE supervised & :mask & ~forgotten = 0) AS settled {per_task}
+FROM (
+  SELECT named.position, d.supervised, coalesce(f.bits, 0) AS forgotten
+  FROM ({UNPACKED}) AS named
+  LEFT JOIN dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash
+  LEFT JOIN LATERAL ({_FORGOTTEN}) f ON true
+) counted
+""")
+
+
+# Is there any supervision for the task that neither the ledger, nor a request that waits, nor this
+# request takes away?
+_ANY_LEFT = text(f"""
+WITH taken AS (
+  SELECT instance_hash FROM ({UNPACKED}) AS named
+  UNION
+  SELECT i.instance_hash
+  FROM deletion_request_items i JOIN deletion_requests r ON r.id = i.deletion_request_id
+  WHERE r.registered_model_id = :model_id AND r.status NOT IN ('succeeded', 'failed', 'cancelled')
+    AND :task = ANY(r.tasks)
+  UNION
+  SELECT instance_hash FROM forgotten_supervision WHERE registered_model_id = :model_id AND task = :task
+)
+SELECT EXISTS (
+  SELECT FROM dataset_instances d
+  WHERE d.dataset_id = :dataset_id AND d.supervised & :bit <> 0
+    AND NOT EXISTS (SELECT FROM taken WHERE taken.instance_hash = d.instance_hash)
+)
+""")
+_HOLD_MODEL = text("SELECT id FROM registered_models WHERE id = :model_id FOR NO KEY UPDATE")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`settled`: instances with nothing left to forget. `fresh`: per task, those with something."""
+
+    settled: int
+    fresh: tuple[int, ...]
+
+
+async def count(session: AsyncSession, target: Target, instances: NamedInstances) -> Counted:
+    """Raises `InvalidInput`, code unknown_instance."""
+    bound = {
+        "packed": instances.packed,
+        "instance_count": instances.count,
+        "dataset_id": target.dataset_id,
+        "model_id": target.model_id,
+        "tasks": list(target.tasks),
+        "bits": list(target.bits),
+        "mask": sum(target.bits),
+    }
+    bound |= {f"bit{k}": bit for k, bit in enumerate(target.bits)}
+    row = (await session.execute(_count(len(target.tasks)), bound)).one()
+    if row.unknown:
+        raise _unknown(row.unknown, row.first_unknown, instances)
+    return Counted(row.settled, tuple(getattr(row, f"fresh{k}") for k in range(len(target.tasks))))
+
+
+async def refuse_to_erase_a_task(
+    session: AsyncSession, target: Target, instances: NamedInstances, counted: Counted
+) -> None:
+    """A task without any supervision left cannot be retrained or measured.
+
+    Cheap bounds first; the exact answer only when they come near. Raises `InvalidInput`, code
+    would_erase_task.
+    """
+    for task, bit, remaining, fresh in zip(
+        target.tasks, target.bits, target.remaining, counted.fresh, strict=True
+    ):
+        if fresh == 0 or target.pending + fresh < remaining:
+            continue
+        await session.execute(_HOLD_MODEL, {"model_id": target.model_id})
+        bound = {
+            "packed": instances.packed,
+            "instance_count": instances.count,
+            "dataset_id": target.dataset_id,
+            "model_id": target.model_id,
+            "task": task,
+            "bit": bit,
+        }
+        if not (await session.execute(_ANY_LEFT, bound)).scalar_one():
+            raise InvalidInput(
+                f"With the requests that wait already, this would take all supervision that task {task!r} of "
+                f"model {target.name} has left. Keep some instances, or register a model without that task "
+                "and retire this one.",
+                code="would_erase_task",
+                task=task,
+            )
+
+
+def _unknown(how_many: int, position: int, instances: NamedInstances) -> InvalidInput:
+    extra: dict[str, Any] = {"position": position}
+    if instances.names is None:
+        which = f"the one at position {position} of the list"
+    else:
+        which = repr(instances.names[position])
+        extra["instance"] = instances.names[position]
+    return InvalidInput(
+        f"{how_many} of the instances are not in the data set that the model learned from, the first is "
+        f"{which}.",
+        code="unknown_instance",
+        count=how_many,
+        **extra,
+    )

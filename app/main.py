@@ -1,0 +1,97 @@
+"""The application: routes, lifespan, error handler. `uvicorn --factory app.main:create_app`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.auth.endpoints import router as api_keys
+from app.core.database import async_engine
+from app.core.errors import LetheError
+from app.core.logging import configure_logging
+from app.core.openapi import describe, operation_id
+from app.core.problems import handle_error
+from app.core.request_context import RequestContext
+from app.core.settings import Settings, get_settings
+from app.core.storage import Storage
+from app.datasets.endpoints import router as datasets
+from app.deletion_requests.endpoints import router as deletion_requests
+from app.instance_lists.endpoints import router as instance_lists
+from app.jobs.endpoints import router as jobs
+from app.lookups.endpoints import router as lookups
+from app.operations.endpoints import router as operations
+from app.registered_models.checkpoint_endpoints import router as checkpoints
+from app.registered_models.endpoints import router as registered_models
+from models.states import IllegalTransition
+
+ROUTERS = (
+    datasets,
+    registered_models,
+    checkpoints,
+    instance_lists,
+    deletion_requests,
+    jobs,
+    lookups,
+    api_keys,
+    operations,
+)
+# Threads that wait for the storage; each upload and download holds at most one at a time.
+STORAGE_THREADS = 16
+
+DESCRIPTION = """Unlearning as a service. Register a model and the data it learned from, post deletion
+requests that name instances and tasks, and get a new version that behaves as if that supervision had never
+been there, with the evidence.
+
+Errors are problem details (RFC 9457) with a stable `code`. Times are RFC 3339, UTC. Lists are newest first;
+to go on, send `after` = the id of the last item."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Without `settings` it reads them from the environment and sends logs to stderr."""
+    if settings is None:
+        settings = get_settings()
+        configure_logging(settings, "api")
+    app = FastAPI(
+        title="Lethe",
+        version=version("lethe-service"),
+        description=DESCRIPTION,
+        lifespan=partial(_lifespan, settings),
+        generate_unique_id_function=operation_id,
+        max_body_size=settings.max_body_bytes,
+        redirect_slashes=False,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    for error in (LetheError, RequestValidationError, HTTPException, IllegalTransition, ClientDisconnect):
+        app.add_exception_handler(error, handle_error)
+    app.add_middleware(RequestContext)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
+    engine = async_engine(settings)
+    threads = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
+    background: set[asyncio.Task[None]] = set()
+    app.state.settings = settings
+    app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
+    app.state.storage = Storage(settings.storage_url)
+    app.state.threads = threads
+    app.state.background = background
+    app.state.keys_being_marked = set()
+    try:
+        yield
+    finally:
+        if background:
+            await asyncio.wait(background, timeout=5)
+        threads.shutdown(wait=False)
+        await engine.dispose()

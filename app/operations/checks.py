@@ -1,0 +1,38 @@
+"""What readiness means."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+from obstore.exceptions import BaseError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+import migrations
+from app.core.errors import Unavailable
+from app.core.storage import Storage
+
+_PROBE = "readiness-probe"
+
+
+async def schema_is_current(session: AsyncSession) -> None:
+    """Raises `Unavailable`; SQLAlchemy's errors when the database is away."""
+    found = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    if found != newest_revision():
+        raise Unavailable(
+            f"The schema is at {found}, not at {newest_revision()}: run `python -m migrations`.",
+            code="schema_outdated",
+        )
+
+
+@lru_cache(maxsize=1)
+def newest_revision() -> str | None:
+    return ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+
+
+def storage_is_writable(storage: Storage) -> None:
+    """Raises `Unavailable`."""
+    try:
+        storage.put(_PROBE, [b"ok"])
+    except (OSError, BaseError) as error:
+        raise Unavailable("The storage cannot be written to.", code="storage_unavailable") from error

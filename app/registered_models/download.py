@@ -1,0 +1,86 @@
+"""Handing a checkpoint out: who may have it, which part of it, and its bytes in constant memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from app.auth.caller import Caller
+from app.auth.keys import Scope
+from app.core.digests import repr_digest
+from app.core.errors import Conflict, Gone, NotFound
+from app.core.ranges import none_match_says_unchanged, requested_part
+from app.core.rows import AnyRow
+from app.core.storage import Storage
+from models.states import ArtifactState, VersionState
+
+URL_LIFETIME = timedelta(minutes=15)
+_GONE = (VersionState.QUARANTINED, VersionState.DELETED)
+
+
+def check_may_download(caller: Caller, version: AnyRow) -> None:
+    """Raises `Gone`, `NotFound`, `Conflict` or `Forbidden`."""
+    state = version.state
+    if state in _GONE or version.artifact_state == ArtifactState.DELETED:
+        raise Gone(
+            "This version still remembered what was deleted, and has been withdrawn.", code="version_gone"
+        )
+    if state == VersionState.REJECTED:
+        raise NotFound("This version was rejected, and is not served.", code="version_rejected")
+    if state == VersionState.PENDING or version.artifact_state != ArtifactState.STORED:
+        raise Conflict(
+            "This version is still being validated.", code="version_pending", headers={"Retry-After": "5"}
+        )
+    if state == VersionState.SUPERSEDED:
+        # It still remembers what later versions forgot.
+        caller.require(Scope.ADMIN)
+
+
+async def checkpoint_response(
+    request: Request, storage: Storage, threads: ThreadPoolExecutor, model_name: str, version: AnyRow
+) -> Response:
+    """Raises `RangeUnsatisfiable`."""
+    digest = bytes.fromhex(version.digest.removeprefix("sha256:"))
+    size: int = version.size
+    etag = f'"{version.digest}"'
+    headers = {
+        "ETag": etag,
+        "Repr-Digest": repr_digest(digest),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Vary": "Authorization",
+    }
+    if none_match_says_unchanged(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="{model_name}-v{version.number}.safetensors"'
+    if request.method == "HEAD":
+        headers["Content-Length"] = str(size)
+        return Response(headers=headers, media_type="application/octet-stream")
+    loop = asyncio.get_running_loop()
+    url = await loop.run_in_executor(threads, storage.presigned_url, version.path, URL_LIFETIME)
+    if url is not None:
+        return RedirectResponse(url, 307, headers={"ETag": etag, "Cache-Control": "no-store"})
+    part = requested_part(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+    start, end, status = 0, size, 200
+    if part is not None:
+        start, end, status = part.start, part.end, 206
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - start)
+    chunks = _in_threads(threads, storage.read(version.path, start, end))
+    return StreamingResponse(chunks, status, headers, "application/octet-stream")
+
+
+async def _in_threads(threads: ThreadPoolExecutor, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """One chunk is read ahead while the one before it is being sent."""
+    loop = asyncio.get_running_loop()
+    coming = loop.run_in_executor(threads, next, chunks, b"")
+    try:
+        while chunk := await coming:
+            coming = loop.run_in_executor(threads, next, chunks, b"")
+            yield chunk
+    finally:
+        await asyncio.wait([coming])
+        coming.exception()  # when the client went away, nobody else asks for it

@@ -1,0 +1,151 @@
+"""Registered models, their versions and aliases on the wire."""
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
+
+from app.core.wire import Answer, LongText, Moment, Name, Sent, TaskName
+
+Method = Literal["interference_aware", "retrain"]
+AliasName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,63}$"),
+    Field(description="1 to 64 lower-case letters, digits, dots, dashes, underscores; a letter first"),
+]
+MAX_TASKS = 63
+MAX_NETWORK_FIELDS = 64
+
+
+class Network(Sent):
+    """A network specification: its kind, and the fields that this kind takes."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    kind: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Task(Sent):
+    name: TaskName = Field(description="Name of the head, and of its target in the data set")
+    kind: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+    outputs: int = Field(ge=1, le=1_000_000, description="Number of classes, or of regressed values")
+
+
+class Recipe(Sent):
+    """How the network was trained. `learning_rate` is the peak."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, le=100)
+    epochs: int = Field(30, ge=1, le=100_000)
+    batch_size: int = Field(32, ge=1, le=1_000_000)
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    loss_weights: dict[TaskName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class Gates(Sent):
+    """Bounds that a candidate must keep to be published, in points of the task's metric."""
+
+    retained_drop: float = Field(5.0, ge=0, le=100)
+    unnamed_drop: float = Field(5.0, ge=0, le=100)
+    forget_excess: float = Field(10.0, ge=0, le=100)
+
+
+class Policy(Sent):
+    method: Method = "interference_aware"
+    visits: int = Field(40, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
+    gates: Gates = Field(default_factory=Gates)
+    on_miss: Literal["needs_review", "fail"] = "needs_review"
+
+
+class NewModel(Sent):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "digit-reader",
+                "network": {"kind": "mlp", "inputs": 64, "hidden": [256, 128]},
+                "tasks": [
+                    {"name": "digit", "kind": "classification", "outputs": 10},
+                    {"name": "parity", "kind": "classification", "outputs": 2},
+                ],
+                "dataset": "digits",
+                "recipe": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 30, "batch_size": 32},
+            }
+        }
+    )
+
+    name: Name
+    network: Network
+    tasks: list[Task] = Field(min_length=1, max_length=MAX_TASKS)
+    dataset: str = Field(
+        min_length=1, max_length=128, description="Name or id of the data set it learned from"
+    )
+    recipe: Recipe
+    policy: Policy = Field(default_factory=Policy)
+    checkpoint_url: (
+        Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00]*$")] | None
+    ) = Field(None, description="Where version 1 lies (safetensors); otherwise it is sent by PUT")
+
+    @field_validator("tasks")
+    @classmethod
+    def _distinct(cls, tasks: list[Task]) -> list[Task]:
+        if len({task.name for task in tasks}) < len(tasks):
+            raise ValueError("every task needs a name of its own")
+        return tasks
+
+
+class NewAlias(Sent):
+    model_config = ConfigDict(json_schema_extra={"example": {"version": 2}})
+
+    version: int = Field(ge=1)
+    reason: LongText | None = Field(
+        None, description="Needed from an administrator who moves back to a version that remembers"
+    )
+
+
+class TaskView(Answer):
+    name: str
+    kind: str
+    outputs: int
+    remaining: int | None = Field(description="Instances with supervision that no version has forgotten")
+
+
+class ModelView(Answer):
+    id: uuid.UUID
+    name: str
+    status: Literal["awaiting_checkpoint", "validating", "ready", "rejected"]
+    error_code: str | None = Field(description="Why it was rejected")
+    error_detail: str | None
+    dataset: str
+    network: dict[str, Any]
+    tasks: list[TaskView]
+    recipe: dict[str, Any]
+    policy: dict[str, Any]
+    checkpoint_url: str | None
+    latest_version: int | None = Field(description="The version that the next job starts from")
+    created_at: Moment
+    job: uuid.UUID | None = Field(description="The newest validation job")
+
+
+class VersionView(Answer):
+    id: uuid.UUID
+    number: int
+    parent: int | None = Field(description="Number of the version that it was made from")
+    state: Literal["pending", "rejected", "published", "superseded", "quarantined", "deleted"]
+    digest: str | None = Field(description="sha256: and 64 hexadecimal characters, over the checkpoint")
+    size: int | None = Field(description="Bytes of the checkpoint")
+    guarantee: Literal["exact", "empirical"] | None
+    report: dict[str, Any] | None
+    job: uuid.UUID | None
+    aliases: list[str]
+    created_at: Moment
+
+
+class AliasView(Answer):
+    name: str
+    version: int
+
+
+class AliasList(Answer):
+    data: list[AliasView]

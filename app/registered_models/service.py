@@ -1,0 +1,150 @@
+"""Registering models, and finding them and their versions."""
+
+import asyncio
+import uuid
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.core.audit import audit_entry, event
+from app.core.errors import Conflict, InvalidInput, NotFound
+from app.core.roots import allowed_url
+from app.core.rows import AnyRow
+from app.datasets import repository as datasets
+from app.jobs.opening import queue_validation
+from app.registered_models import repository
+from app.registered_models.schemas import ModelView, NewModel, VersionView
+from models import Artifact, ModelVersion, time_ordered_id
+from models.states import DatasetStatus, ModelStatus
+
+
+async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> ModelView:
+    """Raises `InvalidInput` (dataset_unknown, holdout_missing, unknown_target, loss_weights_unknown,
+    url_not_allowed) and `Conflict` (dataset_not_ready, model_exists)."""
+    dataset = await _usable_dataset(session, caller, sent.dataset)
+    _check_tasks(sent, dataset)
+    checkpoint_url = None
+    if sent.checkpoint_url is not None:
+        roots = await datasets.allowed_roots(session, caller.tenant_id)
+        checkpoint_url = await asyncio.to_thread(allowed_url, sent.checkpoint_url, roots)
+    model_id = await repository.insert_new(
+        session,
+        caller.tenant_id,
+        [task.model_dump() for task in sent.tasks],
+        name=sent.name,
+        dataset_id=dataset.id,
+        network=sent.network.model_dump(),
+        recipe=sent.recipe.model_dump(),
+        policy=sent.policy.model_dump(),
+        checkpoint_url=checkpoint_url,
+        status=ModelStatus.VALIDATING if checkpoint_url else ModelStatus.AWAITING_CHECKPOINT,
+    )
+    if model_id is None:
+        raise Conflict(f"There is a model named {sent.name} already.", code="model_exists")
+    await session.execute(
+        audit_entry(caller.tenant_id, caller.actor, "model.create", model_id, caller.request_id)
+    )
+    if checkpoint_url:
+        await _expect_from_url(session, caller, model_id)
+    return await one(session, caller, str(model_id))
+
+
+async def one(session: AsyncSession, caller: Caller, name_or_id: str) -> ModelView:
+    """Raises `NotFound`."""
+    model_id = await find_id(session, caller, name_or_id)
+    return model_view(await repository.model(session, caller.tenant_id, model_id))
+
+
+async def find_id(session: AsyncSession, caller: Caller, name_or_id: str) -> uuid.UUID:
+    """Raises `NotFound`."""
+    model_id = await repository.find_id(session, caller.tenant_id, name_or_id)
+    if model_id is None:
+        raise model_not_found()
+    return model_id
+
+
+async def version(session: AsyncSession, caller: Caller, model: str, number_or_alias: str) -> AnyRow:
+    """Raises `NotFound`."""
+    model_id = await find_id(session, caller, model)
+    row = await repository.version(session, caller.tenant_id, model_id, number_or_alias)
+    if row is None:
+        raise NotFound("The model has no such version or alias.", code="version_not_found")
+    return row
+
+
+def model_view(row: AnyRow) -> ModelView:
+    return ModelView(**row._mapping)
+
+
+def version_view(row: AnyRow) -> VersionView:
+    return VersionView(**row._mapping)
+
+
+def model_not_found() -> NotFound:
+    return NotFound("There is no such model.", code="model_not_found")
+
+
+async def _usable_dataset(session: AsyncSession, caller: Caller, name: str) -> AnyRow:
+    dataset = await datasets.find(session, caller.tenant_id, name)
+    if dataset is None:
+        raise InvalidInput(
+            "There is no such data set; register the data first with POST /v1/datasets.",
+            code="dataset_unknown",
+        )
+    if dataset.status != DatasetStatus.READY:
+        raise Conflict(
+            f"The data set is {dataset.status}; a model can be registered once it is ready.",
+            code="dataset_not_ready",
+            headers={"Retry-After": "5"} if dataset.status == DatasetStatus.VALIDATING else {},
+        )
+    if dataset.holdout_url is None:
+        raise InvalidInput(
+            "The data set has no holdout, and without data that the model never saw nothing can be measured. "
+            "Register the data again under another name with a holdout_url.",
+            code="holdout_missing",
+        )
+    return dataset
+
+
+def _check_tasks(sent: NewModel, dataset: AnyRow) -> None:
+    targets = [target["name"] for target in dataset.targets]
+    unknown = [task.name for task in sent.tasks if task.name not in targets]
+    if unknown:
+        raise InvalidInput(
+            f"The data set has no target {unknown[0]!r}; its targets are {', '.join(targets)}.",
+            code="unknown_target",
+            known_targets=targets,
+        )
+    strange = sorted(set(sent.recipe.loss_weights) - {task.name for task in sent.tasks})
+    if strange:
+        raise InvalidInput(
+            f"recipe.loss_weights names {strange[0]!r}, which is none of the model's tasks.",
+            code="loss_weights_unknown",
+        )
+
+
+async def _expect_from_url(session: AsyncSession, caller: Caller, model_id: uuid.UUID) -> None:
+    """Version 1 and the place for its bytes, which the validating job copies there."""
+    artifact_id = time_ordered_id()
+    await session.execute(
+        insert(Artifact).values(
+            id=artifact_id,
+            tenant_id=caller.tenant_id,
+            kind="checkpoint",
+            path=f"{caller.tenant_id}/checkpoint/{artifact_id}",
+        )
+    )
+    await session.execute(
+        insert(ModelVersion).values(
+            id=time_ordered_id(),
+            tenant_id=caller.tenant_id,
+            registered_model_id=model_id,
+            number=1,
+            artifact_id=artifact_id,
+        )
+    )
+    await session.execute(event(caller.tenant_id, model_id, "model.validating"))
+    await queue_validation(
+        session, tenant_id=caller.tenant_id, http_request_id=caller.request_id, model_id=model_id
+    )
