@@ -23,9 +23,9 @@ class Equipment:
 
 def equip(settings: Settings, name: str) -> Equipment:
     """Open everything. Nothing connects yet. Raises `ValueError` without LETHE_WORKER_DATABASE_URL."""
-    if settings.worker_database_url is None:
+    url = settings.worker_database_url.get_secret_value() if settings.worker_database_url else ""
+    if not url:
         raise ValueError("A worker needs LETHE_WORKER_DATABASE_URL: PostgreSQL as the role lethe_worker.")
-    url = settings.worker_database_url.get_secret_value()
     return Equipment(
         settings=settings,
         sessions=sessionmaker(sync_engine(settings, url, "lethe-worker")),

@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.logging import configure_logging, get_logger
-from app.core.queue import QUEUE, WAKE, celery_client
+from app.core.queue import QUEUE, celery_client
 from app.core.settings import get_settings
-from worker.tasks import NAME_VARIABLE, wake
+from worker.tasks import NAME_VARIABLE
 
 SECONDS_BETWEEN_ORDERS = 1.0
 
@@ -33,6 +33,7 @@ WHERE lease_holder = :name AND status IN ('running', 'cancelling') AND drain_req
 def _make_app() -> Celery:
     app = celery_client(get_settings())
     app.conf.update(
+        imports=("worker.main",),  # a spawned child imports nothing else: the task and the signals below
         task_acks_late=False,
         task_default_queue=QUEUE,
         task_create_missing_queues=True,
@@ -52,7 +53,6 @@ def _make_app() -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=5,
     )
-    app.task(name=WAKE, acks_late=False, ignore_result=True)(wake)
     return app
 
 

@@ -9,7 +9,10 @@ sends anew what came to nothing.
 import os
 from functools import cache
 
+from celery import shared_task
+
 from app.core.logging import get_logger
+from app.core.queue import WAKE
 from app.core.settings import get_settings
 from worker.equipment import Equipment, equip
 
@@ -29,3 +32,7 @@ def wake(job_id: str) -> None:
 
     if not run_next(equipment()):
         get_logger(__name__).debug("nothing_to_claim", woken_for=job_id)
+
+
+# Shared: a spawned child has an application object of its own, which finds the task by its name.
+shared_task(name=WAKE, acks_late=False, ignore_result=True)(wake)

@@ -26,7 +26,7 @@ class JobMonitor:
     """`Monitor` as the engine's contract has it."""
 
     def __init__(self, heartbeat: Heartbeat, snapshots: SnapshotStore, snapshot_seconds: float) -> None:
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._snapshots = snapshots
         self._seconds = snapshot_seconds
         self._last = time.monotonic()
@@ -35,12 +35,12 @@ class JobMonitor:
 
     def progress(self, done: int, total: int, note: str) -> None:
         """Raises `Stopped`."""
-        self._heartbeat.tell(done, total, note)
+        self.heartbeat.tell(done, total, note)
         self.check()
 
     def check(self) -> None:
         """Raises `Stopped` when there is an order to; a drain lets the engine offer a snapshot first."""
-        order = self._heartbeat.order
+        order = self.heartbeat.order
         if order is None:
             return
         if order is Order.DRAIN and self._takes_snapshots:
@@ -50,7 +50,7 @@ class JobMonitor:
         raise Stopped(order)
 
     def save(self, snapshot: Mapping[str, Any]) -> None:
-        order = self._heartbeat.order
+        order = self.heartbeat.order
         if not self._takes_snapshots or order not in (None, Order.DRAIN):
             return
         if order is Order.DRAIN or time.monotonic() - self._last >= self._seconds:
