@@ -30,7 +30,7 @@ import time
 from collections.abc import Sequence
 
 SECONDS_BETWEEN_LOOKS = 0.5
-ORPHAN_GRACE = 5.0
+ORPHAN_GRACE = 4.0
 """Seconds the command gets to stop once nobody waits for it any more."""
 
 PR_SET_PDEATHSIG = 1

@@ -9,7 +9,7 @@ from app.standalone.guarded_process import Command
 
 SECONDS_FOR_OPEN_REQUESTS = 5
 SECONDS_FOR_A_RUNNING_JOB = 30.0
-"""What a worker gets to leave its job in good order; another attempt takes up what it could not finish."""
+"""What a worker gets to hand its job back; another attempt takes up what it could not finish."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Programs:
                 f"--host={host}",
                 f"--port={port}",
                 f"--timeout-graceful-shutdown={SECONDS_FOR_OPEN_REQUESTS}",
+                "--no-access-log",
             ],
             log=logs / "api.log",
             environment=environment,
@@ -44,7 +45,7 @@ class Programs:
         )
 
     def worker_command(self, number: int, logs: Path, environment: Mapping[str, str]) -> Command:
-        """One job at a time. On SIGTERM alone Celery would wait for the task, however long that takes."""
+        """One job at a time. On SIGTERM it hands its job back (see worker.main) and ends."""
         return Command(
             name=f"worker{number}",
             arguments=[
@@ -54,7 +55,7 @@ class Programs:
                 f"--hostname=worker{number}@%h",
             ],
             log=logs / f"worker{number}.log",
-            environment={**environment, "REMAP_SIGTERM": "SIGQUIT"},
+            environment=environment,
             grace=SECONDS_FOR_A_RUNNING_JOB,
         )
 

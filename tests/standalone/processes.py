@@ -29,3 +29,7 @@ def child_of(pid: int | None) -> int:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def descendants_of(pid: int) -> list[psutil.Process]:
+    return list(psutil.Process(pid).children(recursive=True))

@@ -1,0 +1,79 @@
+"""The container files agree with each other and with the tree, and hold no secret (no engine needed)."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {
+    "LETHE_OWNER_PASSWORD",
+    "LETHE_APP_PASSWORD",
+    "LETHE_WORKER_PASSWORD",
+    "LETHE_REDIS_PASSWORD",
+    "LETHE_HASH_KEY",
+}
+
+
+@pytest.fixture
+def dockerfile() -> str:
+    return (ROOT / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def compose() -> str:
+    return (ROOT / "docker-compose.yml").read_text()
+
+
+@pytest.fixture
+def services(compose: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(compose)["services"])
+
+
+def test_what_is_copied_exists_and_is_not_ignored(dockerfile: str) -> None:
+    copied = [each for line in re.findall(r"^COPY (.+)$", dockerfile, re.M) for each in line.split()[:-1]]
+    allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.M)
+    assert copied
+    for path in copied:
+        assert (ROOT / path).exists()
+        assert path.split("/")[0] in allowed
+
+
+def test_both_images_drop_root_and_have_a_health_check(dockerfile: str) -> None:
+    _, *targets = re.split(r"^FROM base AS ", dockerfile, flags=re.M)
+    assert [target.split()[0] for target in targets] == ["api", "worker"]
+    for target in targets:
+        assert "\nUSER 10001:10001\n" in target
+        assert "\nHEALTHCHECK " in target
+        assert re.search(r'^CMD \["', target, re.M)
+
+
+def test_every_secret_must_be_set_and_none_has_a_default(compose: str) -> None:
+    assert set(re.findall(r"\$\{(\w+):\?", compose)) == SECRETS
+    assert not SECRETS & set(re.findall(r"\$\{(\w+)(?::-|\})", compose))
+
+
+def test_the_example_lists_every_variable_and_no_secret(compose: str) -> None:
+    example = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.M))
+    assert set(example) == set(re.findall(r"\$\{(LETHE_\w+)", compose))
+    assert not any(example[name] for name in SECRETS)
+
+
+def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[str, Any]) -> None:
+    roles = {
+        name: {
+            role
+            for role in ("lethe_owner", "lethe_app", "lethe_worker")
+            if f"//{role}:" in str(service["environment"])
+        }
+        for name, service in services.items()
+    }
+    assert roles["api"] == roles["relay"] == {"lethe_app"}
+    assert roles["worker"] == {"lethe_app", "lethe_worker"}
+
+
+def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:${LETHE_PORT:-8000}:8000"]}
