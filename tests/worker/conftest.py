@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from app.core.settings import Settings
 from models import RegisteredModel
@@ -11,6 +12,12 @@ from tests.worker.tiny import Tiny, make_tiny
 from tests.worker.world import World
 from worker.equipment import Equipment, equip, put_away
 from worker.run import run_next
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """On networks this small, threads cost more than they bring, and tests run side by side."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -41,4 +48,5 @@ def model(world: World, tiny: Tiny, equipment: Equipment) -> RegisteredModel:
     model, _ = world.model(tenant, dataset, checkpoint_url=str(tiny.checkpoint))
     assert run_next(equipment)
     assert world.value("SELECT status FROM registered_models") == "ready"
-    return model
+    with world.change() as session:
+        return session.get_one(RegisteredModel, model.id)

@@ -100,8 +100,8 @@ def test_a_candidate_whose_base_is_no_longer_head_is_not_published(
     job = world.open_job(model)
     artifact = world.value("SELECT artifact_id FROM model_versions")
     world.execute(
-        "UPDATE jobs SET approved_at = now(), candidate_artifact_id = :artifact, snapshot_artifact_id = :artifact,"
-        " base_version_id = NULL WHERE id = :id",
+        "UPDATE jobs SET approved_at = now(), candidate_artifact_id = :artifact, "
+        " snapshot_artifact_id = :artifact, base_version_id = NULL WHERE id = :id",
         id=job.id,
         artifact=artifact,
     )
@@ -114,7 +114,8 @@ def test_a_job_is_failed_for_good_after_the_cap_of_attempts(world: World, equipm
     model = world.ready_model(world.tenant())
     job, request = world.job_with_request(model)
     world.execute(
-        "UPDATE jobs SET attempt = 3, error_code = 'worker_lost', error_detail = 'It fell silent.' WHERE id = :id",
+        "UPDATE jobs SET attempt = 3, error_code = 'worker_lost', error_detail = 'It fell silent.'"
+        " WHERE id = :id",
         id=job.id,
     )
     assert claim_next(equipment.sessions, equipment.settings, "w") is None

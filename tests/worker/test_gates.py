@@ -1,0 +1,120 @@
+"""Gates: what is compared, and what happens to a candidate that misses one."""
+
+from typing import Any
+
+import pytest
+
+from models import RegisteredModel
+from tests.worker.world import World
+from worker.equipment import Equipment
+from worker.pipeline.gates import missed_gates
+from worker.run import run_next
+
+
+def figures(before: float, after: float, n: int = 50) -> dict[str, Any]:
+    return {"before": {"value": before, "n": n}, "after": {"value": after, "n": n}}
+
+
+def report(guarantee: str = "empirical", **parts: Any) -> dict[str, Any]:
+    task = {"forget": None, "retain": None, "holdout": None, "unnamed_same_instances": None}
+    return {"run": {"guarantee": guarantee}, "tasks": {"colour": task | parts}}
+
+
+BOUNDS = {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("parts", "gate"),
+    [
+        ({"retain": figures(90, 84)}, "retained_drop"),
+        ({"unnamed_same_instances": figures(90, 84)}, "unnamed_drop"),
+        ({"forget": figures(99, 91), "holdout": figures(80, 80)}, "forget_excess"),
+    ],
+)
+def test_a_figure_beyond_its_bound_is_a_miss(parts: dict[str, Any], gate: str) -> None:
+    [miss] = missed_gates(report(**parts), BOUNDS)
+    assert (miss.gate, miss.task, miss.bound) == (gate, "colour", BOUNDS[gate])
+    assert "'colour'" in miss.sentence()
+    assert f"{miss.figure:.1f}" in miss.sentence()
+    assert f"{miss.bound:g}" in miss.sentence()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"retain": figures(90, 85)},  # on the bound
+        {"retain": figures(90, 0, n=49)},  # too few to decide on
+        {"forget": figures(99, 10), "holdout": figures(80, 80)},  # worse than unseen: no gate of these
+    ],
+)
+def test_what_keeps_its_bounds_or_cannot_be_measured_passes(parts: dict[str, Any]) -> None:
+    assert missed_gates(report(**parts), BOUNDS) == []
+
+
+def test_retraining_cannot_have_kept_what_it_never_saw() -> None:
+    excess = {"forget": figures(99, 99), "holdout": figures(80, 80)}
+    assert missed_gates(report("exact", **excess), BOUNDS) == []
+
+
+@pytest.fixture
+def strict_model(world: World, model: RegisteredModel) -> RegisteredModel:
+    world.execute("UPDATE registered_models SET policy = jsonb_set(policy, '{gates,retained_drop}', '-100')")
+    return model
+
+
+def test_a_miss_waits_for_a_person_and_is_published_when_approved(
+    world: World, equipment: Equipment, strict_model: RegisteredModel
+) -> None:
+    job, request = world.job_with_request(strict_model)
+    behind, _ = world.job_with_request(strict_model, instances=["p8"])
+    assert run_next(equipment)
+    held = world.job(job.id)
+    assert (held.status, held.error_code) == ("needs_review", "gate_missed")
+    assert "at most -100 are allowed" in (held.error_detail or "")
+    assert (
+        world.value("SELECT state FROM artifacts WHERE id = :id", id=held.candidate_artifact_id) == "stored"
+    )
+    assert world.request(request.id).status == "needs_review"
+    assert not run_next(equipment)
+    assert world.job(behind.id).status == "queued"
+
+    world.execute("UPDATE jobs SET status = 'queued', approved_at = now() WHERE id = :id", id=job.id)
+    world.execute("UPDATE deletion_requests SET status = 'queued' WHERE id = :id", id=request.id)
+    assert run_next(equipment)
+    assert world.job(job.id).status == "succeeded"
+    assert world.request(request.id).status == "succeeded"
+    assert (
+        world.value("SELECT artifact_id FROM model_versions WHERE number = 2") == held.candidate_artifact_id
+    )
+
+
+def test_an_approved_candidate_is_dropped_when_a_request_was_taken_back_since(
+    world: World, equipment: Equipment, strict_model: RegisteredModel
+) -> None:
+    job, request = world.job_with_request(strict_model)
+    withdrawn = world.deletion(strict_model, job, ["p8"])
+    assert run_next(equipment)
+    world.execute("UPDATE jobs SET status = 'queued', approved_at = now() WHERE id = :id", id=job.id)
+    world.execute("UPDATE deletion_requests SET status = 'queued'")
+    world.execute("UPDATE deletion_requests SET status = 'cancelled' WHERE id = :id", id=withdrawn.id)
+    assert run_next(equipment)
+    again = world.job(job.id)
+    assert (again.status, again.candidate_artifact_id, again.approved_at) == ("queued", None, None)
+    assert world.request(request.id).status == "queued"
+    assert world.value("SELECT count(*) FROM forgotten_supervision") == 0
+
+
+def test_a_policy_may_fail_a_miss_at_once(
+    world: World, equipment: Equipment, strict_model: RegisteredModel
+) -> None:
+    world.execute(
+        "UPDATE registered_models SET policy = jsonb_set(policy, '{on_miss}', to_jsonb(CAST('fail' AS text)))"
+    )
+    job, request = world.job_with_request(strict_model)
+    assert run_next(equipment)
+    failed = world.job(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "gate_missed")
+    assert (failed.report or {})["gates"]["missed"]
+    assert world.request(request.id).error_code == "gate_missed"
+    assert world.value("SELECT count(*) FROM model_versions") == 1
+    assert world.value("SELECT state FROM artifacts WHERE job_id = :id", id=job.id) == "deleted"
