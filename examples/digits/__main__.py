@@ -17,7 +17,8 @@ from types import FrameType
 import torch
 from rich.console import Console
 
-from app.standalone import EmbeddedDeployment, StandaloneError
+from app.standalone.deployment import EmbeddedDeployment
+from app.standalone.refusals import StandaloneError
 from examples.digits.client import Client, JourneyFailed
 from examples.digits.journey import Journey
 

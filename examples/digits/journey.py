@@ -167,16 +167,15 @@ class Journey:
         line = bar.add_task("queued", total=1)
 
         def watch(request: dict[str, Any]) -> None:
-            job = request.get("job") or {}
-            progress = job.get("progress") or {}
-            if progress.get("total"):
+            job = self.client.get(f"/v1/jobs/{request['job']}")
+            if progress := job["progress"]:
                 bar.update(line, completed=progress["done"], total=progress["total"])
-            bar.update(line, description=f"unlearning: {job.get('phase') or request['status']}")
+            bar.update(line, description=f"version: {job['phase'] or request['status']}")
 
         done = self.client.follow(f"/v1/deletion-requests/{request_id}", watch)
         if done["status"] != "succeeded":
             self._give_up(f"The request ended {done['status']}", done)
-        bar.update(line, completed=1, total=1, description=f"unlearning: {done['status']}")
+        bar.update(line, completed=1, total=1, description=f"version: {done['status']}")
         return done
 
     def _settled(self, path: str, note: str) -> dict[str, Any]:
@@ -187,7 +186,7 @@ class Journey:
         return thing
 
     def _give_up(self, what: str, thing: Mapping[str, Any]) -> None:
-        raise JourneyFailed(f"{what}: {thing.get('error')}")
+        raise JourneyFailed(f"{what}: {thing['error_detail']}")
 
     def _bar(self) -> Progress:
         return Progress(

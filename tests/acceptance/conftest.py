@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.standalone import EmbeddedDeployment
+from app.standalone.deployment import EmbeddedDeployment
 from examples.digits.client import Client
 from worker.engine.checkpoint import new_layout, write_checkpoint
 from worker.engine.contract import Recipe, Silent, TaskSpec

@@ -79,7 +79,7 @@ def test_every_bad_checkpoint_is_rejected_and_the_right_one_then_taken(
         service.client.upload_checkpoint(name, file)
         settled = service.client.follow(f"/v1/models/{name}", lambda _: None)
         assert settled["status"] == "rejected"
-        found[code] = settled["error"]["code"]
+        found[code] = settled["error_code"]
     assert found == {code: code for code in bad}
 
     service.client.upload_checkpoint(name, sample.checkpoint)
@@ -127,8 +127,8 @@ def test_bad_data_are_rejected_and_can_be_registered_again(
     }
     service.client.post("/v1/datasets", body)
     rejected = service.client.follow(f"/v1/datasets/{name}", lambda _: None)
-    assert (rejected["status"], rejected["error"]["code"]) == ("rejected", code)
-    assert "subject-" not in rejected["error"]["detail"]
+    assert (rejected["status"], rejected["error_code"]) == ("rejected", code)
+    assert "subject-" not in rejected["error_detail"]
 
     shutil.rmtree(folder / "train", ignore_errors=True)
     (folder / "good").rename(folder / "train")
@@ -146,4 +146,4 @@ def test_a_holdout_too_small_to_calibrate(service: Service, sample: Sample) -> N
     service.client.post("/v1/models", model)
     service.client.upload_checkpoint(name, sample.checkpoint)
     rejected = service.client.follow(f"/v1/models/{name}", lambda _: None)
-    assert (rejected["status"], rejected["error"]["code"]) == ("rejected", "holdout_too_small")
+    assert (rejected["status"], rejected["error_code"]) == ("rejected", "holdout_too_small")

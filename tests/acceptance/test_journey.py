@@ -124,11 +124,11 @@ def test_data_that_changed_fail_the_job_and_nothing_else(service: Service, sampl
     file.write_bytes(original[:-4] + b"\0\0\0\1")
     failed = delete(service, model=name, instances=sample.ids[:10], tasks="all")
     assert failed["status"] == "failed"
-    assert failed["error"]["code"] == "data_changed"
+    assert failed["error_code"] == "data_changed"
     assert service.client.get(f"/v1/models/{name}/versions/latest")["number"] == 1
 
     file.write_bytes(original)
-    service.client.post(f"/v1/jobs/{failed['job']['id']}/retry", {})
+    service.client.post(f"/v1/jobs/{failed['job']}/retry", {})
     done = service.client.follow(f"/v1/deletion-requests/{failed['id']}", lambda _: None)
     assert (done["status"], done["result_version"]) == ("succeeded", 2), done
 

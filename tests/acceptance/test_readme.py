@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.standalone import EmbeddedDeployment
+from app.standalone.deployment import EmbeddedDeployment
 
 ROOT = Path(__file__).parents[2]
 

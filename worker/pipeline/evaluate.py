@@ -13,6 +13,7 @@ from worker.engine.evaluation import evaluate as measure_candidate
 from worker.jobs.running import Running
 from worker.pipeline.device import device_name
 from worker.pipeline.load import Loaded
+from worker.pipeline.seeds import seed_of
 from worker.pipeline.unlearn import budget_of
 
 
@@ -41,6 +42,7 @@ def _run_facts(running: Running, loaded: Loaded, outcome: Outcome, device: torch
         "method": running.claim.method,
         "guarantee": outcome.guarantee,
         "seed": loaded.seed,
+        "holdout_seed": seed_of("holdout", registered.model_id),
         "budget": asdict(budget_of(loaded)),
         "network": registered.network,
         "recipe": asdict(registered.recipe),
