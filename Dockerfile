@@ -5,9 +5,9 @@
 #   docker build --target api    --tag lethe-api .       API, relay, migrations and administration; no torch
 #   docker build --target worker --tag lethe-worker .    the engine, with CUDA; needs only the driver on the host
 #
-# A worker for machines without a GPU is some gigabytes smaller:
+# A worker for machines without a GPU is some gigabytes smaller with PyTorch's CPU build. Say where pip finds it:
 #
-#   docker build --target worker --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu .
+#   docker build --target worker --build-arg TORCH_PIP_OPTIONS="--index-url <index with CPU builds>" .
 
 FROM python:3.12-slim AS base
 
@@ -55,10 +55,9 @@ CMD ["uvicorn", "app.main:create_app", "--factory", "--host", "0.0.0.0", "--port
 FROM base AS worker
 
 # torch first: it is most of the image, and changes less often than the rest. Its ordinary Linux wheels bring CUDA.
-ARG TORCH_INDEX_URL=https://pypi.org/simple
+ARG TORCH_PIP_OPTIONS=""
 RUN --mount=type=cache,target=/var/cache/pip \
-    python -m pip install --constraint constraints.txt \
-        --index-url "$TORCH_INDEX_URL" --extra-index-url https://pypi.org/simple torch
+    python -m pip install --constraint constraints.txt $TORCH_PIP_OPTIONS torch
 RUN --mount=type=cache,target=/var/cache/pip \
     python -m pip install --constraint constraints.txt '.[worker]'
 
