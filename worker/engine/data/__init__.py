@@ -8,6 +8,8 @@ from worker.engine.contract import Data, Refused, TaskSpec
 from worker.engine.data.arrays import describe_arrays, open_arrays
 from worker.engine.data.description import Description, TargetDescription
 from worker.engine.data.holdout import Subset, check_disjoint, split_holdout
+from worker.engine.data.mtan import describe_cityscapes, describe_nyuv2, open_cityscapes, open_nyuv2
+from worker.engine.plugins import broken, load_plugin, plugin_names
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,12 @@ class Format:
     open: Callable[[Path, tuple[TaskSpec, ...]], Data]
 
 
-FORMATS: dict[str, Format] = {"arrays": Format(describe_arrays, open_arrays)}
+FORMATS: dict[str, Format] = {
+    "arrays": Format(describe_arrays, open_arrays),
+    "cityscapes": Format(describe_cityscapes, open_cityscapes),
+    "nyuv2": Format(describe_nyuv2, open_nyuv2),
+}
+_PLUGINS = "lethe.data_formats"
 
 
 def describe(format: str, path: Path) -> Description:
@@ -32,12 +39,19 @@ def open_data(format: str, path: Path, tasks: tuple[TaskSpec, ...]) -> Data:
 
 
 def _format(name: str) -> Format:
-    if name not in FORMATS:
+    """Ours, or an operator's own (docs/networks-and-data.md)."""
+    if name in FORMATS:
+        return FORMATS[name]
+    found = load_plugin(_PLUGINS, name)
+    if found is None:
+        known = sorted({*FORMATS, *plugin_names(_PLUGINS)})
         raise Refused(
             "data_format_unknown",
-            f"There is no data format {name!r}; known formats are {', '.join(sorted(FORMATS))}.",
+            f"There is no data format {name!r}; known formats are {', '.join(known)}.",
         )
-    return FORMATS[name]
+    if not isinstance(found, Format):
+        raise broken(_PLUGINS, name, "it must be a worker.engine.data.Format")
+    return found
 
 
 __all__ = [

@@ -208,8 +208,12 @@ def _describe_target(name: str, array: Array, arrays: Mapping[str, Array]) -> Ta
             "data_target_invalid", f"Target {name!r} holds {values.dtype}, neither integers nor reals."
         )
     missing = values == -1 if integers else np.isnan(values)
-    present = torch.from_numpy(~missing.reshape(len(values), -1).any(axis=1)) & _mask(name, arrays)
+    flat = missing.reshape(len(values), -1)
+    dense = values.ndim >= 3  # one target per pixel: some may be missing
+    present = torch.from_numpy(~(flat.all(axis=1) if dense else flat.any(axis=1))) & _mask(name, arrays)
     kept = values[present.numpy()]
+    if dense:
+        kept = kept[~missing[present.numpy()]]
     return TargetDescription(
         present=present,
         values="integers" if integers else "reals",

@@ -1,0 +1,73 @@
+"""Dense tasks from end to end: unlearning and retraining, all tasks and one, in the engine's own measures."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from tests.engine.dense_problem import CPU, TASKS, Scenes, trained_problem
+from worker.engine.baselines.retrain import Retrain
+from worker.engine.calibration import CalibrationSettings
+from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Method, Problem, Silent
+from worker.engine.evaluation import evaluate, memorisation
+from worker.engine.evaluation.dense_metrics import literature_figures
+from worker.engine.interference_aware import InterferenceAware
+
+MEMORISED = ("segmentation", "depth")
+# A probe of the usual length would be most of this file's time.
+QUICK = InterferenceAware(calibration=CalibrationSettings(reference_samples=160, probe_samples=800))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Problem:
+    return trained_problem((0, 1, 2))
+
+
+def test_the_network_has_memorised(learned: Problem) -> None:
+    found = memorisation(
+        copy.deepcopy(learned.network), tasks=TASKS, train=learned.train, holdout=learned.calibration,
+        seed=0, device=CPU, monitor=Silent(),
+    )  # fmt: skip
+    metrics = [found[task.name]["metric"] for task in TASKS]
+    assert metrics == ["pixel_accuracy", "within_delta_1.25", "within_30_degrees"]
+    assert all(found[name]["gap"] > 2 and found[name]["membership"]["auc"] > 0.8 for name in MEMORISED)
+
+
+@pytest.mark.parametrize("named", [(0, 1, 2), (1,)], ids=["full", "partial"])
+@pytest.mark.parametrize("method", [QUICK, Retrain()], ids=["interference_aware", "retrain"])
+def test_forgets_and_reports(learned: Problem, method: Method, named: tuple[int, ...]) -> None:
+    forget = ForgetSet(24, 3, (ForgetRequest("request", torch.arange(4), named),))
+    problem = dataclasses.replace(learned, forget=forget)
+    before = {name: values.clone() for name, values in learned.network.state_dict().items()}
+    outcome = method(problem, Budget(visits=20, batch_size=4), seed=3, device=CPU, monitor=Silent())
+    after = learned.network.state_dict()
+    assert all(torch.equal(values, after[name]) for name, values in before.items())
+    assert all(bool(values.isfinite().all()) for values in outcome.network.state_dict().values())
+
+    report = evaluate(
+        learned.network, outcome.network, tasks=TASKS, train=learned.train, audit=Scenes(60, 77),
+        forget=forget, seed=0, device=CPU, monitor=Silent(),
+    )  # fmt: skip
+    json.dumps(report, allow_nan=False)
+    for column, task in enumerate(TASKS):
+        figures = report["tasks"][task.name]
+        assert figures["named"] == (column in named)
+        assert figures["holdout"]["after"]["value"] > figures["holdout"]["before"]["value"] - 10
+        if column in named and task.name in MEMORISED:
+            found = figures["membership"]
+            assert found["after"]["auc"] < found["before"]["auc"]
+
+
+def test_the_literature_s_figures_of_a_trained_network(learned: Problem) -> None:
+    rows = torch.arange(len(learned.train))
+    found = literature_figures(learned.network, TASKS, learned.train, rows, device=CPU)
+    assert found["segmentation"]["mean_iou"] > 60
+    assert found["depth"]["within_delta_1.25^3"] >= found["depth"]["within_delta_1.25"] > 50
+    assert found["normal"]["angle_median"] < 30

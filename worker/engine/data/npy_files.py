@@ -1,0 +1,34 @@
+"""One array per `.npy` file, mapped and not read, and never unpickled."""
+
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worker.engine.contract import Refused
+
+Array = np.ndarray[Any, Any]
+
+# What reading a header that somebody made up may raise.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError)
+
+
+def read_array(path: Path, called: str, *, kinds: str = "fiu") -> Array:
+    """The file's array, mapped read-only: pages come from the disk when they are looked at.
+
+    called: what messages say in place of the file's name, which may be a person's. kinds: NumPy's codes of
+    the kinds of values that are taken.
+    Raises `Refused("data_unreadable")`.
+    """
+    try:
+        array: Array = np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
+        raise Refused(
+            "data_unreadable",
+            f"{called} is missing or is no .npy file that NumPy can read without pickle: "
+            f"{type(error).__name__}.",
+        ) from error
+    if array.dtype.kind not in kinds:
+        raise Refused("data_unreadable", f"{called} holds {array.dtype}, which is not what belongs there.")
+    return array
