@@ -1,10 +1,35 @@
 """The methods a deletion request may name."""
 
+from worker.engine.baselines.bad_teacher import BadTeacher
+from worker.engine.baselines.fine_tune import FineTune
+from worker.engine.baselines.gradient_ascent import GradientAscent
+from worker.engine.baselines.l1_sparse import L1Sparse
+from worker.engine.baselines.negative_gradient_plus import NegativeGradientPlus
+from worker.engine.baselines.orthograd import Orthograd
+from worker.engine.baselines.pgu import Pgu
+from worker.engine.baselines.random_label import RandomLabel
 from worker.engine.baselines.retrain import Retrain
+from worker.engine.baselines.salun import SalUn
+from worker.engine.baselines.scrub import Scrub
+from worker.engine.baselines.ssd import Ssd
 from worker.engine.contract import Method
 from worker.engine.interference_aware import InterferenceAware
+from worker.engine.projected_ascent import ProjectedAscent
 
 METHODS: dict[str, Method] = {
     "interference_aware": InterferenceAware(),
     "retrain": Retrain(),
+    # Published methods, to compare with: docs/baselines.md.
+    "bad_teacher": BadTeacher(),
+    "fine_tune": FineTune(),
+    "gradient_ascent": GradientAscent(),
+    "l1_sparse": L1Sparse(),
+    "negative_gradient_plus": NegativeGradientPlus(),
+    "orthograd": Orthograd(),
+    "pgu": Pgu(),
+    "projected_ascent": ProjectedAscent(),
+    "random_label": RandomLabel(),
+    "salun": SalUn(),
+    "scrub": Scrub(),
+    "ssd": Ssd(),
 }

@@ -1,0 +1,358 @@
+"""What defines each baseline, held against known values and slow, obvious references."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+
+from tests.engine.baseline_bank import CPU, FORGET, TASKS, TRAIN, Rows, Watching, problem
+from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
+from worker.engine.baselines.core_space import core_basis, linear_layers, outside_core, recorded_moments
+from worker.engine.baselines.gradients import backward, flat
+from worker.engine.baselines.negative_gradient_plus import combined_loss
+from worker.engine.baselines.orthograd import (
+    Orthograd,
+    OrthogradSettings,
+    orthogonal_part,
+    sample_gradients,
+)
+from worker.engine.baselines.pace import Pace
+from worker.engine.baselines.pgu import Pgu, PguSettings, core_bases
+from worker.engine.baselines.random_targets import RandomTargets
+from worker.engine.baselines.run import Run
+from worker.engine.baselines.salun import SalUn, SalUnSettings, forget_gradient, saliency_masks
+from worker.engine.baselines.scrub import MAXIMISING, MINIMISING, Scrub, ScrubSettings
+from worker.engine.baselines.ssd import Ssd, SsdSettings, importances
+from worker.engine.contract import Budget, ForgetRequest, Problem, Recipe, Silent
+from worker.engine.projected_ascent import (
+    ProjectedAscentSettings,
+    bent_gradients,
+    forget_direction,
+    task_bases,
+)
+from worker.engine.randomness import derived_generator
+from worker.engine.supervision import instance_divergences
+from worker.engine.tasks import kind_of
+
+ROWS, OTHERS = torch.arange(FORGET), torch.arange(FORGET, TRAIN)
+
+
+def a_run(job: Problem) -> Run:
+    return Run(job, Budget(), seed=5, device=CPU, monitor=Silent())
+
+
+def in_double(job: Problem) -> Problem:
+    """The same job in double precision."""
+    doubled = {}
+    for name in ("train", "calibration"):
+        rows: Rows = getattr(job, name)
+        targets = {k: v.double() if v.is_floating_point() else v for k, v in rows.targets.items()}
+        doubled[name] = Rows(rows.inputs.double(), targets, rows.present)
+    return replace(job, network=job.network.double(), **doubled)
+
+
+def gradients(network: nn.Module) -> list[Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()]
+
+
+def mean_loss(said: Mapping[str, Tensor], targets: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    kinds = {task.name: kind_of(task) for task in TASKS}
+    return torch.stack([kinds[name].losses(said[name], targets[name]).mean() for name in names]).sum()
+
+
+# --- NegGrad+
+
+
+def test_negative_gradient_plus_is_the_stated_combination() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0,)))))
+    retain = torch.cat([OTHERS[:10], ROWS[:2]])  # two forget instances, whose other tasks are retained
+    backward(combined_loss(run, retain, ROWS[:5], beta=0.8))
+    found = flat(gradients(run.network))
+
+    def reference(rows: Tensor, columns: Sequence[str]) -> Tensor:
+        batch = run.problem.train.fetch(rows)
+        run.network.zero_grad()
+        backward(mean_loss(run.network(batch.inputs), batch.targets, columns))
+        return flat(gradients(run.network))
+
+    kept = reference(retain[:10], ["colour"]) + reference(retain, ["size", "shape"])
+    expected = 0.8 * kept - 0.2 * reference(ROWS[:5], ["colour"])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+# --- random labels
+
+
+def test_only_named_targets_become_random_and_donors_are_retained() -> None:
+    earlier = ForgetRequest("earlier", torch.arange(40, TRAIN), (0, 1, 2))
+    run = a_run(problem((range(FORGET), (0,)), (range(6, 18), (1,)), excluded=[earlier]))
+    sample = run.sample(torch.arange(30))
+    before = {name: values.clone() for name, values in sample.batch.targets.items()}
+    # A value that no other instance has tells where it came from.
+    replaced = RandomTargets(run).replace(sample, 0).batch.targets
+    assert all(torch.equal(sample.batch.targets[name], before[name]) for name in before)
+    assert torch.equal(replaced["shape"], before["shape"])
+    assert torch.equal(replaced["colour"][FORGET:], before["colour"][FORGET:])
+    assert torch.equal(replaced["size"][:6], before["size"][:6])
+    assert torch.equal(replaced["size"][18:], before["size"][18:])
+    assert not torch.equal(replaced["colour"][:FORGET], before["colour"][:FORGET])
+    allowed = torch.cat([before["size"][:6], run.problem.train.fetch(torch.arange(18, 40)).targets["size"]])
+    assert bool(torch.isin(replaced["size"][6:18], allowed).all())
+
+
+def test_random_targets_change_with_the_epoch_and_not_with_the_batch() -> None:
+    run = a_run(problem((range(FORGET), (1,))))
+    targets = RandomTargets(run)
+    whole = targets.replace(run.sample(ROWS), 0).batch.targets["size"]
+    part = targets.replace(run.sample(ROWS[3:5]), 0).batch.targets["size"]
+    other = targets.replace(run.sample(ROWS), 1).batch.targets["size"]
+    assert torch.equal(whole[3:5], part)
+    assert not torch.equal(whole, other)
+
+
+# --- SalUn
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_salun_leaves_other_weights_bit_identical(optimizer: str) -> None:
+    job = problem((range(FORGET), (0,)))
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.01, batch_size=16, weight_decay=0.1)  # type: ignore[arg-type]
+    job = replace(job, recipe=recipe)
+    settings = SalUnSettings(0.3, Pace(3, 1.0))
+    masks = saliency_masks(forget_gradient(a_run(job)), settings.salient)
+    outcome = SalUn(settings=settings)(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    moved = 0
+    pairs = zip(outcome.network.parameters(), job.network.parameters(), strict=True)
+    for (after, before), mask in zip(pairs, masks, strict=True):
+        assert torch.equal(after[~mask], before[~mask])
+        moved += int((after != before).sum())
+    assert moved > 0.5 * sum(int(mask.sum()) for mask in masks)
+
+
+def test_saliency_masks_are_the_largest_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(7, 3, generator=generator), torch.zeros(5), torch.randn(4, generator=generator)]
+    masks = saliency_masks(tensors, 0.5)
+    everything = torch.cat([tensor.flatten() for tensor in tensors]).abs()
+    kept = torch.cat([mask.flatten() for mask in masks])
+    assert int(kept.sum()) == 15
+    assert everything[kept].min() > everything[~kept].max()
+    assert not any(mask.any() for mask in saliency_masks([torch.zeros(6)], 0.5))
+
+
+def test_forget_gradient_is_that_of_the_mean_loss() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0, 1)))))
+    found = flat(forget_gradient(run))
+    batch = run.problem.train.fetch(ROWS)
+    backward(mean_loss(run.network(batch.inputs), batch.targets, ["colour", "size"]))
+    torch.testing.assert_close(found, flat(gradients(run.network)), rtol=1e-10, atol=1e-12)
+
+
+# --- SSD
+
+
+def test_ssd_only_shrinks_and_only_what_it_selected() -> None:
+    job, settings = problem((range(FORGET), (0, 1))), SsdSettings(alpha=1.0, lambda_=0.5)
+    run = a_run(job)
+    everything = run.retained | run.forgotten
+    learned = importances(run, torch.arange(TRAIN), everything)
+    forgotten = importances(run, ROWS, run.forgotten)
+    outcome = Ssd(settings=settings)(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    changed = 0
+    for after, before, whole, part in zip(
+        outcome.network.parameters(), job.network.parameters(), learned, forgotten, strict=True
+    ):
+        selected = part > whole
+        assert torch.equal(after[~selected], before[~selected])
+        assert bool((after.abs() <= before.abs()).all())
+        assert bool((after * before >= 0).all())
+        expected = before * (0.5 * whole / part).clamp(max=1)
+        torch.testing.assert_close(after[selected], expected[selected])
+        changed += int((after != before).sum())
+    assert 0 < changed == outcome.details["dampened_weights"] < outcome.details["weights"]
+
+
+def test_ssd_importances_are_mean_squares_of_single_gradients() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0,)))))
+    found = importances(run, ROWS, run.forgotten)
+    batch = run.problem.train.fetch(ROWS)
+    weights = {name: value.detach() for name, value in run.network.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
+        said = functional_call(run.network, weights, (one[None],))["colour"]
+        return functional.cross_entropy(said, target[None])
+
+    each = vmap(grad(loss), in_dims=(None, 0, 0))(weights, batch.inputs, batch.targets["colour"])
+    for value, reference in zip(found, each.values(), strict=True):
+        torch.testing.assert_close(value, reference.square().mean(dim=0), rtol=1e-9, atol=1e-14)
+
+
+# --- Bad-Teacher
+
+
+def test_bad_teacher_makes_the_forget_set_follow_the_incompetent_one() -> None:
+    job = problem((range(FORGET), (0, 1)))
+    method = BadTeacher(settings=BadTeacherSettings(1.0, Pace(20, 1.0)))
+    outcome = method(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    incompetent = job.build(derived_generator(5, "incompetent teacher")).eval()
+    run, inputs = a_run(job), job.train.fetch(ROWS).inputs
+    with torch.no_grad():
+        bad, good = incompetent(inputs), job.network(inputs)
+        before = instance_divergences(run.tasks, good, bad).mean(dim=0)
+        after = instance_divergences(run.tasks, outcome.network(inputs), bad).mean(dim=0)
+        loyal = instance_divergences(run.tasks, outcome.network(inputs), good).mean(dim=0)
+    assert bool((after[:2] < before[:2] / 2).all())
+    assert float(loyal[2]) < 0.1 * float(before[2])
+
+
+# --- SCRUB
+
+
+def test_scrub_alternates_and_ends_with_min_steps() -> None:
+    monitor = Watching()
+    Scrub(settings=ScrubSettings(max_epochs=2, pace=Pace(4, 0.3)))(
+        problem((range(FORGET), (0,))), Budget(), seed=5, device=CPU, monitor=monitor
+    )
+    turns = [note for note, last in zip(monitor.notes, ["", *monitor.notes], strict=False) if note != last]
+    assert turns == [MAXIMISING, MINIMISING, MAXIMISING, MINIMISING]
+    assert monitor.notes.count(MINIMISING) == 4 * (TRAIN // 16)
+
+
+# --- OrthoGrad
+
+
+def test_orthogonal_part_is_orthogonal_to_every_sample() -> None:
+    generator = torch.Generator().manual_seed(0)
+    others = torch.randn(9, 40, generator=generator, dtype=torch.float64)
+    others[3] = others[2]  # dependent
+    others[4] = 0
+    others[5] *= 1e-9  # next to nothing, and still an instance
+    others[6] *= 1e6
+    gradient = torch.randn(40, generator=generator, dtype=torch.float64)
+    left = orthogonal_part(gradient, others)
+    cosine = (others @ left).abs() / others.norm(dim=1).clamp(min=1e-300) / left.norm()
+    assert float(cosine.max()) < 1e-12
+    assert float(left.norm()) > 0
+    torch.testing.assert_close(orthogonal_part(left, others), left)
+    torch.testing.assert_close(orthogonal_part(gradient, others[4:5]), gradient)
+
+
+def test_orthograd_step_is_orthogonal_to_the_gradients_of_its_retain_batch() -> None:
+    job = in_double(problem((range(FORGET), (0, 1, 2))))
+    pace = Pace(1, 0.1, plain=True)
+    method = Orthograd(settings=OrthogradSettings(alpha=0.0, retain_batch=8, pace=pace))
+    outcome = method(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    assert outcome.steps == 1
+    run = a_run(job)
+    each = sample_gradients(run, run.stream(run.retain_rows, 8, "retain").batch(0))
+    pairs = zip(outcome.network.parameters(), job.network.parameters(), strict=True)
+    step = flat([(after - before).detach() for after, before in pairs])
+    cosine = (each @ step).abs() / each.norm(dim=1) / step.norm()
+    assert float(step.norm()) > 0
+    assert float(cosine.max()) < 1e-10
+
+
+def test_sample_gradients_average_to_the_gradient_of_the_batch() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0,)))))
+    each = sample_gradients(run, OTHERS[:8])
+    sample = run.sample(OTHERS[:8])
+    backward(run.mean(run.losses(sample), sample.retained))
+    torch.testing.assert_close(each.mean(dim=0), flat(gradients(run.network)), rtol=1e-10, atol=1e-12)
+
+
+# --- PGU
+
+
+def test_pgu_update_is_orthogonal_to_the_core_space() -> None:
+    job = in_double(problem((range(FORGET), (0, 1))))
+    settings = PguSettings(0.7, stop_at_holdout=False, pace=Pace(5, 0.1, plain=True))
+    outcome = Pgu(settings=settings)(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    bases = core_bases(a_run(job), settings.retained_share)
+    assert set(bases) == {"shared.1", "shared.3", "heads.colour", "heads.size", "heads.shape"}
+    before = dict(job.network.named_parameters())
+    moved = 0.0
+    for name, after in outcome.network.named_parameters():
+        step = (after - before[name]).detach()
+        moved += float(step.norm())
+        if name.endswith("bias"):
+            assert torch.equal(after, before[name])
+        else:
+            inside = step @ bases[name.removesuffix(".weight")]
+            assert float(inside.norm()) <= 1e-12 * max(1.0, float(step.norm()))
+    assert moved > 0
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_gradients_of_what_is_retained_lie_in_the_full_core_space(kind: str) -> None:
+    torch.manual_seed(0)
+    layer: nn.Module = (
+        nn.Linear(30, 4) if kind == "linear" else nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=1)
+    )
+    network = nn.Sequential(layer).double()
+    inputs = torch.randn((5, 30) if kind == "linear" else (1, 3, 5, 5), dtype=torch.float64)
+    layers = linear_layers(network)
+    with recorded_moments(layers, lambda name: None) as moments:
+        output = network(inputs)
+    output.square().sum().backward()
+    weight = next(network.parameters())
+    assert weight.grad is not None
+    seen = 5 if kind == "linear" else 9  # instances, or patches: all that gradients can be made of
+    basis = core_basis(moments["0"], 1.0)[:, :seen]
+    assert float(outside_core(weight.grad, basis).norm()) < 1e-6 * float(weight.grad.norm())
+    torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1], dtype=torch.float64))
+
+
+def test_hooks_are_removed_when_something_fails() -> None:
+    network = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(RuntimeError), recorded_moments(linear_layers(network), lambda name: None):
+        network(torch.zeros(1, 4))
+    assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+# --- projected ascent
+
+
+def test_task_level_leaves_the_other_tasks_subspace_alone() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0,)))))
+    bases = task_bases(run, [OTHERS[:16], OTHERS[16:32], OTHERS[32:48]])
+    assert len(bases) == 1
+    size = bases[0].shape[0]
+    generator = torch.Generator().manual_seed(0)
+    direction, retained = torch.randn(2, size + 30, generator=generator, dtype=torch.float64)
+    only_task = ProjectedAscentSettings(orthogonalize=False)
+    bent = forget_direction([direction], retained, bases, size, only_task)
+    assert float((bases[0].T @ bent[:size]).abs().max()) < 1e-12
+    assert torch.equal(bent[size:], direction[size:])
+
+
+@pytest.mark.parametrize("project", [True, False])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_instance_level_never_raises_the_retain_loss(project: bool, sign: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    directions = list(torch.randn(2, 50, generator=generator, dtype=torch.float64))
+    retained = sign * (directions[0] + directions[1])
+    bases = [torch.linalg.qr(torch.randn(40, 3, generator=generator, dtype=torch.float64))[0] for _ in "ab"]
+    settings = ProjectedAscentSettings(project=project)
+    bent = forget_direction(directions, retained, bases, 40, settings)
+    assert float(bent @ retained) > -1e-10
+
+
+def test_with_both_levels_off_it_is_negative_gradient_plus() -> None:
+    run = a_run(in_double(problem((range(FORGET), (0, 1)))))
+    off = ProjectedAscentSettings(project=False, orthogonalize=False, beta=0.8)
+    bent_gradients(run, OTHERS[:16], ROWS, [], off)
+    found = copy.deepcopy(gradients(run.network))
+    run.network.zero_grad()
+    backward(combined_loss(run, OTHERS[:16], ROWS, 0.8))
+    for (name, _), ours, theirs in zip(
+        run.network.named_parameters(), found, gradients(run.network), strict=True
+    ):
+        if name.startswith("heads.shape"):
+            assert not ours.any()
+        else:
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
