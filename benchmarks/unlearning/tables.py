@@ -1,0 +1,186 @@
+"""Markdown tables from rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from benchmarks.unlearning.configurations import NOTHING, Configuration
+from benchmarks.unlearning.figures import (
+    AVERAGE_GAP,
+    COLUMNS,
+    DISTANCE,
+    FLOOR,
+    PASSES_SHARE,
+    TIME_SHARE,
+    UIS,
+    shown,
+    shown_difference,
+)  # fmt: skip
+from benchmarks.unlearning.grid import OURS
+from benchmarks.unlearning.statistics_of_rows import Row, paired, spread
+
+TITLES = {NOTHING: "no unlearning"}
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """Methods from the smallest gap on; above them retraining against itself, below them no unlearning."""
+    lines = ["retraining, one against the other", *_floor_cells(rows)]
+    body = [lines]
+    for method in _ranked(rows):
+        mine = _of(rows, method)
+        name = TITLES.get(method, method.replace("_", " "))
+        refused = sum("refused" in row for row in mine)
+        label = f"**{name}**" if method == OURS else name
+        cells = [shown(spread(mine, figure), places) for figure, places in COLUMNS.values()]
+        body.append([label + (f" ({refused} refused)" if refused else ""), *cells])
+    return _table(["method", *COLUMNS], body)
+
+
+def against_strongest(groups: Mapping[str, Sequence[Row]]) -> str:
+    """Per group: ours minus the baseline with the smallest AvgGap there (negative: ours is closer)."""
+    body = []
+    for name, rows in groups.items():
+        rivals = [method for method in _ranked(rows) if method not in (OURS, NOTHING)]
+        ours = _of(rows, OURS)
+        if not rivals or not ours:
+            continue
+        theirs = _of(rows, rivals[0])
+        body.append(
+            [
+                name,
+                rivals[0].replace("_", " "),
+                shown_difference(paired(ours, theirs, AVERAGE_GAP), 2),
+                shown_difference(paired(ours, theirs, DISTANCE), 3),
+                shown_difference(paired(ours, theirs, UIS), 1),
+                shown_difference(paired(ours, theirs, TIME_SHARE), 2),
+            ]
+        )
+    return _table(["requests", "strongest baseline", "AvgGap", "AUC gap", "UIS %", "time"], body)
+
+
+def before(rows: Sequence[Row]) -> str:
+    """What was there to forget: per data set and task, memorisation of the forget set before unlearning."""
+    body = []
+    originals = [row for row in rows if row["method"] == NOTHING and "scores" in row]
+    for source in _ordered(row["problem"]["source"] for row in originals):
+        mine = [row for row in originals if row["problem"]["source"] == source]
+        for task in mine[0]["scores"]["tasks"]:
+            found = [row["scores"]["tasks"][task] for row in mine]
+            named = [one for one in found if one["named"]]
+            cells = [fmean(one["before"][part] for one in found) for part in ("retain", "test")]
+            auc = fmean(one["membership_before"] for one in named) if named else float("nan")
+            gone = fmean(one["retrained"]["forget"] for one in named) if named else float("nan")
+            own = fmean(one["before"]["forget"] for one in named) if named else float("nan")
+            body.append([source, task, *[f"{cell:.1f}" for cell in (*cells, own, gone)], f"{auc:.3f}"])
+    titles = ["data", "task", "retained", "held out", "forget set", "the same, retrained", "membership AUC"]
+    return _table(titles, body)
+
+
+def by_setting(rows: Sequence[Row], title: str, setting: Callable[[Row], Any]) -> str:
+    """One line per data set, setting and method."""
+    body = []
+    keys = sorted(
+        {(str(row["problem"]["source"]), setting(row), str(row["method"])) for row in rows}, key=str
+    )
+    for source, value, method in keys:
+        mine = [
+            row
+            for row in rows
+            if (row["problem"]["source"], setting(row), row["method"]) == (source, value, method)
+        ]
+        body.append(
+            [
+                source,
+                str(value),
+                TITLES.get(method, method.replace("_", " ")),
+                *[shown(spread(mine, f), p) for f, p in ((AVERAGE_GAP, 2), (DISTANCE, 3), (UIS, 1))],
+                *[shown(spread(mine, f), 2) for f in (TIME_SHARE, PASSES_SHARE)],
+            ]
+        )
+    return _table(["data", title, "method", "AvgGap", "AUC gap", "UIS %", "time", "passes"], body)
+
+
+def costs(rows: Sequence[Row]) -> str:
+    """Passes and seconds of one run each, against what they might grow with."""
+    body = []
+    for row in sorted(rows, key=lambda row: (row["problem"]["source"], row["method"], _size(row))):
+        if "cost" not in row:
+            continue
+        cost = row["cost"]
+        cells = [
+            row["problem"]["source"],
+            row["method"].replace("_", " "),
+            *[str(number) for number in _size(row)],
+            str(cost["passes"]),
+            f"{cost['processor_seconds']:.1f}",
+            f"{cost['time_share']:.2f}",
+        ]
+        body.append(cells)
+    titles = ["data", "method", "forgotten", "instances", "tasks", "parameters", "passes", "seconds", "time"]
+    return _table(titles, body)
+
+
+def rebounds(rows: Sequence[Row]) -> str:
+    """The first request's forget gap and AUC distance after each job of a sequence."""
+    body = []
+    for source in _ordered(row["problem"]["source"] for row in rows):
+        here = [row for row in rows if row["problem"]["source"] == source and row.get("rebound")]
+        for method in _ranked(here):
+            steps = rebound_curve(_of(here, method))
+            if steps:
+                cells = [f"{gap:.1f} / {distance:.3f}" for gap, distance in steps]
+                body.append([source, TITLES.get(method, method.replace("_", " ")), *cells])
+    width = max((len(line) for line in body), default=2) - 2
+    return _table(["data", "method", *[f"after job {step + 1}" for step in range(width)]], body)
+
+
+def rebound_curve(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """Per job: mean forget gap and AUC distance of the first request."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for row in rows:
+        for entry in row.get("rebound", []):
+            if entry["request"] == 0:
+                found.setdefault(entry["after"], []).append((entry["forget_gap"], entry["auc_distance"]))
+    return [(fmean(g for g, _ in found[s]), fmean(d for _, d in found[s])) for s in sorted(found)]
+
+
+def described(row: Row) -> str:
+    """A row's configuration."""
+    return Configuration(**row["configuration"]).described()
+
+
+def _size(row: Row) -> tuple[int, int, int, int]:
+    tasks = len(row["scores"]["tasks"]) if "scores" in row else 0
+    return (row.get("forgotten", 0), row.get("instances", 0), tasks, row.get("parameters", 0))
+
+
+def _floor_cells(rows: Sequence[Row]) -> list[str]:
+    """Every method's row of a request carries the same floor: one of them is enough."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        if "scores" in row:
+            seen.setdefault(repr((row["problem"], row["request"])), row)
+    return [shown(spread(list(seen.values()), figure), places) for figure, places in FLOOR.values()]
+
+
+def _ranked(rows: Sequence[Row]) -> list[str]:
+    """Methods by AvgGap; nothing at all comes last."""
+    found = {}
+    for method in _ordered(row["method"] for row in rows):
+        value = spread(_of(rows, method), AVERAGE_GAP)
+        found[method] = float("inf") if value is None else value.mean
+    return sorted(found, key=lambda method: (method == NOTHING, found[method]))
+
+
+def _of(rows: Sequence[Row], method: str) -> list[Row]:
+    return [row for row in rows if row["method"] == method]
+
+
+def _ordered(names: Any) -> list[str]:
+    return list(dict.fromkeys(str(name) for name in names))
+
+
+def _table(titles: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in body]
+    return "\n".join(lines) + "\n"
