@@ -20,10 +20,11 @@ from worker.engine.progress import Progress
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
 from worker.engine.stopping import goals_reached, residuals
 from worker.engine.supervision import bind_tasks
-from worker.engine.unlearning import Unlearning
+from worker.engine.unlearning import RETAIN_RATIO, Unlearning
 
-CHECKS = 10
-EARLIEST_STOP = 0.75
+CHECKS = 20
+# Not earlier: what is retained settles while the rate decays to 0, after the goals are reached.
+EARLIEST_STOP = 0.9
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class InterferenceAware:
         visits = budget.visits * budget.scale
         batch = min(budget.batch_size, len(plan.rows))
         steps = ceil(visits * len(plan.rows) / batch)
-        checks = (CHECKS + 1) * len(plan.rows)
+        checks = ceil(CHECKS * (1 - EARLIEST_STOP) + 1) * len(plan.rows)
         calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
-        progress = Progress(monitor, calibrating + 2 * batch * steps + checks)
+        progress = Progress(monitor, calibrating + (1 + RETAIN_RATIO) * batch * steps + checks)
         clock = SnapshotClock(monitor, run_name(self.name, problem, budget, seed), self.snapshot_seconds)
         saved = clock.resume() or {}
 
@@ -87,6 +88,7 @@ class InterferenceAware:
             clock.offer(lambda: {"calibration": calibration.state(), "unlearning": run.snapshot()})
 
         found = residuals(plan, calibration, problem.forget.requests, tasks, look())
+        progress.advance(progress.total, "unlearned")
         return Outcome(
             network=_as_before(run.network, problem.network),
             guarantee=self.guarantee,

@@ -8,7 +8,7 @@ from worker.engine.contract import Refused, TaskSpec
 
 
 class Regression:
-    """Absolute error; L1 divergence; closeness. A stored NaN means "no supervision".
+    """Squared error; L1 divergence; closeness. A stored NaN means "no supervision".
 
     Closeness is 100 · mean_i max(0, 1 − |error_i| / σ), σ the standard deviation of the training targets:
     100 is exact, 0 is off by a standard deviation or more, and always answering the mean earns about 37
@@ -46,7 +46,7 @@ class Regression:
         return torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs - targets).abs().mean(dim=1)
+        return (outputs - targets).square().mean(dim=1)
 
     def divergences(self, outputs: Tensor, reference: Tensor) -> Tensor:
         return (outputs - reference).abs().mean(dim=1)
