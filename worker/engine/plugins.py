@@ -27,7 +27,7 @@ def load_plugin(group: str, name: str) -> Any | None:
     if not found:
         return None
     if len({candidate.value for candidate in found}) > 1:
-        offers = ", ".join(_where(candidate) for candidate in found)
+        offers = ", ".join(sorted(_where(candidate) for candidate in found))
         raise broken(group, name, f"several packages offer it: {offers}")
     try:
         return found[0].load()
