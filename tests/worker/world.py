@@ -152,7 +152,7 @@ class World:
         model, other_validation = self.model(tenant, dataset)
         with self.change() as session:
             for job in (validation, other_validation):
-                session.execute(text("DELETE FROM outbox"))
+                session.execute(text("DELETE FROM outbox WHERE job_id = :id"), {"id": job.id})
                 session.delete(session.get_one(Job, job.id))
             version = session.scalars(
                 select(ModelVersion).where(ModelVersion.registered_model_id == model.id)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +23,8 @@ from worker.engine.contract import Refused
 
 OpenStore = Callable[[str], Any]
 CHUNK = 4 * 1024 * 1024
+PARTIAL = "partial-"
+SECONDS_FOR_A_COPY = 24 * 3600.0
 
 
 def fetch(
@@ -56,9 +59,9 @@ def fetch(
     place = cache / "fetched" / hashlib.sha256(allowed.encode()).hexdigest()
     target = place / _digest(listed)
     if not target.exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True, mode=0o700)
+        place.mkdir(parents=True, mode=0o700, exist_ok=True)
         _copy(store, key, listed, target, check)
+        _remove_others(target)
     single = len(listed) == 1 and str(listed[0]["path"]) == key
     return target / PurePosixPath(key).name if single else target
 
@@ -84,7 +87,7 @@ def _digest(listed: list[Any]) -> str:
 def _copy(store: Any, key: str, listed: list[Any], target: Path, check: Callable[[], None]) -> None:
     """Whole or not at all: into a folder beside, renamed at the end. Nested folders are not taken: data
     formats are flat."""
-    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=target.parent))
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=target.parent))
     for entry in listed:
         path = str(entry["path"])
         name = PurePosixPath(key).name if path == key else path.removeprefix(key + "/")
@@ -95,7 +98,20 @@ def _copy(store: Any, key: str, listed: list[Any], target: Path, check: Callable
                 check()
                 length = min(CHUNK, int(entry["size"]) - start)
                 file.write(bytes(obstore.get_range(store, path, start=start, length=length)))
-    os.rename(partial, target)
+    try:
+        os.rename(partial, target)
+    except OSError:  # another worker's copy of the same got there first
+        shutil.rmtree(partial, ignore_errors=True)
+        if not target.exists():
+            raise
+
+
+def _remove_others(target: Path) -> None:
+    """Copies of what has changed since; and those that were never finished, once nobody can be at it."""
+    for other in target.parent.iterdir():
+        unfinished = other.name.startswith(PARTIAL)
+        if other != target and not (unfinished and time.time() - other.stat().st_mtime < SECONDS_FOR_A_COPY):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _vanished(code: str) -> Refused:

@@ -1,0 +1,132 @@
+"""What nothing refers to is removed; what something may still come to refer to is not."""
+
+import uuid
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.storage import NotStored, Storage
+from app.relay.disposal import remove_old_rows, remove_orphans
+from models import Artifact, Job, time_ordered_id
+from tests.worker.world import World
+
+GRACE = 60.0
+
+
+def artifact(world: World, storage: Storage, job: Job, *, stored: bool, age: str = "1 hour") -> Artifact:
+    artifact_id = time_ordered_id()
+    path = f"{job.tenant_id}/checkpoint/{artifact_id}"
+    written = storage.put(path, [b"bytes"])
+    with world.change() as session:
+        made = Artifact(
+            id=artifact_id,
+            tenant_id=job.tenant_id,
+            kind="checkpoint",
+            path=path,
+            state="stored" if stored else "pending",
+            sha256=written.sha256 if stored else None,
+            size=written.size if stored else None,
+            job_id=job.id,
+        )
+        session.add(made)
+    world.execute(
+        "UPDATE artifacts SET created_at = now() - CAST(:age AS interval) WHERE id = :id",
+        age=age,
+        id=artifact_id,
+    )
+    return made
+
+
+def state(world: World, artifact_id: uuid.UUID) -> str:
+    found: str = world.value("SELECT state FROM artifacts WHERE id = :id", id=artifact_id)
+    return found
+
+
+@pytest.fixture
+def job(world: World) -> Job:
+    return world.open_job(world.ready_model(world.tenant()))
+
+
+def run(world: World, job: Job, attempts: int) -> None:
+    """The job runs, in its n-th attempt, the first one begun two hours ago and the newest just now."""
+    world.execute("UPDATE jobs SET status = 'running', lease_expires_at = now() WHERE id = :id", id=job.id)
+    for number in range(1, attempts + 1):
+        world.execute(
+            "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, created_at)"
+            " VALUES (gen_random_uuid(), :tenant, :job, :fence, 'w', now() - CAST(:age AS interval))",
+            tenant=job.tenant_id,
+            job=job.id,
+            fence=number,
+            age="0 s" if number > 1 else "2 hours",
+        )
+
+
+@pytest.mark.parametrize(
+    ("stored", "attempts", "age", "removed"),
+    [
+        (True, 0, "1 s", True),  # a superseded snapshot, or a candidate that nobody published
+        (False, 0, "1 hour", True),  # no attempt is under way
+        (False, 0, "10 s", False),  # but one may just have lost its job
+        (False, 1, "1 hour", False),  # the attempt that writes it is under way
+        (False, 2, "1 hour", True),  # a newer one has begun since
+    ],
+)
+def test_bytes_that_nobody_can_claim_any_more_are_removed(
+    world: World,
+    sessions: sessionmaker[Session],
+    storage: Storage,
+    job: Job,
+    stored: bool,
+    attempts: int,
+    age: str,
+    removed: bool,
+) -> None:
+    if attempts:
+        run(world, job, attempts)
+    orphan = artifact(world, storage, job, stored=stored, age=age)
+    assert remove_orphans(sessions, storage, GRACE) == int(removed)
+    if removed:
+        assert state(world, orphan.id) == "deleted"
+        with pytest.raises(NotStored):
+            storage.size(orphan.path)
+    else:
+        assert storage.size(orphan.path) == 5
+
+
+@pytest.mark.parametrize("column", ["candidate_artifact_id", "snapshot_artifact_id"])
+def test_a_candidate_and_a_snapshot_stay_until_their_job_is_over(
+    world: World, sessions: sessionmaker[Session], storage: Storage, job: Job, column: str
+) -> None:
+    kept = artifact(world, storage, job, stored=True)
+    world.execute(f"UPDATE jobs SET {column} = :artifact", artifact=kept.id)
+    assert remove_orphans(sessions, storage, GRACE) == 0
+    world.execute("UPDATE jobs SET status = 'cancelled'")
+    assert remove_orphans(sessions, storage, GRACE) == 1
+
+
+def test_a_versions_bytes_stay(
+    world: World, sessions: sessionmaker[Session], storage: Storage, job: Job
+) -> None:
+    kept = artifact(world, storage, job, stored=True)
+    world.execute("UPDATE model_versions SET artifact_id = :artifact", artifact=kept.id)
+    world.execute("UPDATE jobs SET status = 'cancelled'")
+    remove_orphans(sessions, storage, GRACE)
+    assert state(world, kept.id) == "stored"
+
+
+def test_old_answers_and_sent_messages_go(world: World, sessions: sessionmaker[Session], job: Job) -> None:
+    for key, age in (("old", "25 hours"), ("new", "23 hours")):
+        world.execute(
+            "INSERT INTO idempotency_keys (tenant_id, key, request_sha256, created_at)"
+            " VALUES (:tenant, :key, '', now() - CAST(:age AS interval))",
+            tenant=job.tenant_id,
+            key=key,
+            age=age,
+        )
+    world.execute("UPDATE outbox SET sent_at = now() - interval '2 hours'")
+    world.execute(
+        "INSERT INTO outbox (tenant_id, topic, job_id) VALUES (:t, 'wake', :j)", t=job.tenant_id, j=job.id
+    )
+    remove_old_rows(sessions, idempotency_hours=24)
+    assert world.rows("SELECT key FROM idempotency_keys") == [("new",)]
+    assert world.rows("SELECT sent_at FROM outbox") == [(None,)]

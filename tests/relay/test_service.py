@@ -1,0 +1,53 @@
+"""The relay as a process: it hears of new work, survives lost connections, and ends at once."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from app.core.settings import Settings
+from app.standalone.redis import RedisServer
+from tests.relay.test_dispatch import woken
+from tests.worker.processes import RELAY, process, wait_until
+from tests.worker.world import World
+
+
+@pytest.fixture
+def seldom(settings: Settings, redis_server: RedisServer) -> Settings:
+    """Sweeps are rare: what happens soon is because of a notification."""
+    return Settings(**settings.model_dump() | {"broker_url": redis_server.url, "sweep_seconds": 3600})
+
+
+def test_it_sends_what_it_is_told_of_and_ends_on_sigterm(
+    world: World, seldom: Settings, broker: Celery, tmp_path: Path
+) -> None:
+    model = world.ready_model(world.tenant())
+    before = world.open_job(model)
+    with process(RELAY, seldom, tmp_path / "relay.log") as relay:
+        wait_until(lambda: woken(broker) == [str(before.id)])
+        after = world.open_job(model)
+        wait_until(lambda: woken(broker)[1:] == [str(after.id)])
+        start = time.monotonic()
+        relay.send_signal(signal.SIGTERM)
+        assert relay.wait(timeout=10) == 0
+        assert time.monotonic() - start < 5
+
+
+def test_it_listens_again_after_its_connections_were_cut(
+    world: World, settings: Settings, redis_server: RedisServer, broker: Celery, tmp_path: Path
+) -> None:
+    model = world.ready_model(world.tenant())
+    live = Settings(**settings.model_dump() | {"broker_url": redis_server.url})
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lethe-relay-listener'"
+    with process(RELAY, live, tmp_path / "relay.log") as relay:
+        wait_until(lambda: world.value(listening))
+        world.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'lethe-relay%'"
+        )
+        job = world.open_job(model)
+        wait_until(lambda: woken(broker) == [str(job.id)])
+        wait_until(lambda: world.value(listening))
+        assert relay.poll() is None

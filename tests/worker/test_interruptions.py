@@ -1,0 +1,265 @@
+"""What ends a run before its time: orders, refusals, faults, and the loss of its lease."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models import RegisteredModel
+from tests.worker.scripted import obey, playing, step_until_stopped
+from tests.worker.world import World
+from worker.engine.baselines.retrain import Retrain
+from worker.engine.contract import Refused
+from worker.engine.methods import METHODS
+from worker.equipment import Equipment, equip, put_away
+from worker.jobs.monitor import JobMonitor
+from worker.run import run_next
+
+CANCEL_JOB = "UPDATE jobs SET status = 'cancelling', cancel_requested_at = now() WHERE status = 'running'"
+TAKE_BACK = "UPDATE deletion_requests SET status = 'cancelling', cancel_requested_at = now() WHERE id = :id"
+
+
+def outcomes(world: World) -> list[str]:
+    rows = world.rows(
+        "SELECT attempt.outcome FROM attempts AS attempt JOIN jobs AS job ON job.id = attempt.job_id"
+        " WHERE job.kind = 'unlearn' ORDER BY attempt.created_at"
+    )
+    return [outcome for (outcome,) in rows]
+
+
+def test_a_cancelled_job_stops_at_the_next_step(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, request = world.job_with_request(model)
+
+    def script(monitor: JobMonitor) -> None:
+        world.execute(CANCEL_JOB)
+        step_until_stopped(monitor)
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.job(job.id).status == "cancelled"
+    assert world.request(request.id).status == "cancelled"
+    assert outcomes(world) == ["cancelled"]
+    assert world.value("SELECT count(*) FROM model_versions") == 1
+
+
+def test_a_request_taken_back_while_its_job_runs_is_never_forgotten_and_the_others_are(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.open_job(model)
+    stays, leaves = world.deletion(model, job, ["p1"]), world.deletion(model, job, ["p2"])
+
+    def script(monitor: JobMonitor) -> None:
+        if world.request(leaves.id).status == "running":
+            world.execute(TAKE_BACK, id=leaves.id)
+            obey(monitor)
+
+    with playing(monkeypatch, script) as scripted:
+        assert run_next(equipment)
+        restarted = world.job(job.id)
+        assert (restarted.status, restarted.attempt) == ("queued", 0)
+        assert world.request(leaves.id).status == "cancelled"
+        assert run_next(equipment)
+    assert [r.reference for r in scripted.problems[1].forget.requests] == [str(stays.id)]
+    assert world.request(stays.id).status == "succeeded"
+    assert world.value("SELECT count(DISTINCT instance_hash) FROM forgotten_supervision") == 1
+    assert outcomes(world) == ["released", "succeeded"]
+
+
+def test_a_request_taken_back_too_late_for_the_heartbeat_is_noticed_by_the_publication(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.open_job(model)
+    _, leaves = world.deletion(model, job, ["p1"]), world.deletion(model, job, ["p2"])
+    with playing(monkeypatch, lambda monitor: None):
+        take_back_when_stored(world, monkeypatch, leaves.id)
+        assert run_next(equipment)
+    assert world.job(job.id).status == "queued"
+    assert world.value("SELECT count(*) FROM forgotten_supervision") == 0
+    assert (
+        world.value("SELECT count(*) FROM artifacts WHERE state = 'pending' AND job_id = :id", id=job.id) == 0
+    )
+
+
+def take_back_when_stored(world: World, monkeypatch: pytest.MonkeyPatch, request_id: object) -> None:
+    """Between the candidate's bytes and its publication."""
+    from worker.pipeline import deletion
+
+    publish = deletion.publish
+
+    def late(*arguments: object) -> None:
+        world.execute(TAKE_BACK, id=request_id)
+        publish(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(deletion, "publish", late)
+
+
+def test_when_all_requests_are_taken_back_the_job_is_cancelled(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, request = world.job_with_request(model)
+
+    def script(monitor: JobMonitor) -> None:
+        world.execute(TAKE_BACK, id=request.id)
+        obey(monitor)
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.job(job.id).status == "cancelled"
+    assert world.request(request.id).status == "cancelled"
+
+
+def test_a_drained_run_leaves_a_snapshot_and_the_next_attempt_goes_on_from_it(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, request = world.job_with_request(model)
+    retrain = replace(Retrain(), snapshot_seconds=0.0)
+    monkeypatch.setitem(METHODS, "retrain", retrain)
+    seen: list[tuple[int, str]] = []
+
+    progress = JobMonitor.progress
+
+    def watch(monitor: JobMonitor, done: int, total: int, note: str) -> None:
+        if not seen:
+            world.execute("UPDATE jobs SET drain_requested_at = now() WHERE id = :id", id=job.id)
+            monitor.heartbeat.beat()
+        seen.append((done, note))
+        progress(monitor, done, total, note)
+
+    monkeypatch.setattr(JobMonitor, "progress", watch)
+    assert run_next(equipment)
+    released = world.job(job.id)
+    assert (released.status, released.attempt) == ("queued", 0)
+    assert released.snapshot_artifact_id is not None
+    assert (
+        world.value("SELECT kind FROM artifacts WHERE id = :id", id=released.snapshot_artifact_id)
+        == "snapshot"
+    )
+    assert world.request(request.id).status == "queued"
+    first = len(seen)
+
+    assert run_next(equipment)
+    assert world.job(job.id).status == "succeeded"
+    training = [done for done, note in seen[first:] if note == "training"]
+    assert training[0] > seen[0][0]
+    assert outcomes(world) == ["released", "succeeded"]
+
+
+def test_a_refusal_fails_the_job_with_its_reason_and_leaves_the_model_alone(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, request = world.job_with_request(model)
+    behind, _ = world.job_with_request(model, instances=["p4"])
+
+    def script(monitor: JobMonitor) -> None:
+        raise Refused("forget_set_too_large", "Too much at once.")
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    failed, told = world.job(job.id), world.request(request.id)
+    assert (failed.status, failed.error_code, failed.error_detail) == (
+        "failed",
+        "forget_set_too_large",
+        "Too much at once.",
+    )
+    assert (told.status, told.error_code, told.error_detail) == (
+        "failed",
+        failed.error_code,
+        failed.error_detail,
+    )
+    assert world.value("SELECT head_version_id FROM registered_models") == model.head_version_id
+    assert world.value("SELECT count(*) FROM outbox WHERE job_id = :id", id=behind.id) == 2
+
+
+def test_a_fault_is_tried_again_later_and_fails_for_good_at_the_cap(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, request = world.job_with_request(model)
+
+    def script(monitor: JobMonitor) -> None:
+        raise OSError(28, "No space left on device")
+
+    with playing(monkeypatch, script):
+        for attempt in (1, 2, 3):
+            world.execute("UPDATE jobs SET not_before = now()")
+            assert run_next(equipment)
+            tried = world.job(job.id)
+            assert tried.attempt == attempt
+            if attempt < 3:
+                assert tried.status == "queued"
+                assert world.value("SELECT not_before > now() FROM jobs WHERE id = :id", id=job.id)
+                assert not run_next(equipment)
+    failed = world.job(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "worker_error")
+    assert "device" not in (failed.error_detail or "")
+    assert world.request(request.id).status == "failed"
+    assert outcomes(world) == ["failed"] * 3
+
+
+def test_memory_running_out_is_tried_again(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = world.job_with_request(model)
+
+    def script(monitor: JobMonitor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.job(job.id).status == "queued"
+
+
+@pytest.mark.parametrize("when", ["unlearning", "publishing"])
+def test_a_worker_that_lost_its_lease_writes_nothing_more(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    job, request = world.job_with_request(model)
+    other = equip(equipment.settings, "worker-two")
+    calls: list[JobMonitor] = []
+
+    def script(monitor: JobMonitor) -> None:
+        """The first attempt falls silent; a second one claims the job and publishes."""
+        calls.append(monitor)
+        if len(calls) == 1:
+            world.execute(
+                "UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE status = 'running'"
+            )
+            world.execute(
+                "UPDATE jobs SET status = 'queued', lease_expires_at = NULL WHERE id = :id", id=job.id
+            )
+            world.execute("UPDATE deletion_requests SET status = 'queued'")
+            assert run_next(other)
+            if when == "unlearning":
+                obey(monitor)
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    put_away(other)
+    done = world.job(job.id)
+    assert (done.status, done.fence) == ("succeeded", 2)
+    assert world.request(request.id).status == "succeeded"
+    assert world.value("SELECT count(*) FROM model_versions") == 2
+    assert (
+        world.value("SELECT worker FROM attempts WHERE outcome = 'succeeded' AND job_id = :id", id=job.id)
+        == "worker-two"
+    )
+    assert (
+        world.value("SELECT count(*) FROM artifacts WHERE job_id = :id AND state = 'stored'", id=job.id) == 1
+    )
+
+
+def test_a_run_goes_on_when_the_database_was_away_for_a_moment(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = world.job_with_request(model)
+
+    def script(monitor: JobMonitor) -> None:
+        world.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name IN ('lethe-worker', 'lethe-heartbeat') AND datname = current_database()"
+        )
+
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.job(job.id).status == "succeeded"
