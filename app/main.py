@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.auth.endpoints import router as api_keys
+from app.core.body_limit import BodyLimit
 from app.core.database import async_engine
 from app.core.errors import LetheError
 from app.core.logging import configure_logging
@@ -65,14 +66,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=partial(_lifespan, settings),
         generate_unique_id_function=operation_id,
-        max_body_size=settings.max_body_bytes,
         redirect_slashes=False,
     )
     for router in ROUTERS:
         app.include_router(router)
     for error in (LetheError, RequestValidationError, HTTPException, IllegalTransition, ClientDisconnect):
         app.add_exception_handler(error, handle_error)
-    app.add_middleware(RequestContext)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext)  # the outermost
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 

@@ -18,7 +18,7 @@ from app.core.wire import After, Limit, Page
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 
 
-@router.post("", status_code=201, responses=errors(422))
+@router.post("", status_code=201, responses=errors(400, 413, 422))
 async def create_api_key(caller: Admin, session: Session, sent: NewAPIKey) -> CreatedAPIKey:
     """Make a key of the caller's tenant. The answer holds the key; nothing else ever will."""
     minted = mint_key()

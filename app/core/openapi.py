@@ -46,7 +46,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
+        # The framework's own shape of validation errors is never sent.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        for item in document["paths"].values():
+            for operation in item.values():
+                if "422" in operation["responses"]:
+                    operation["responses"]["422"] = problems(422)[422]
         app.openapi_schema = document
     return app.openapi_schema

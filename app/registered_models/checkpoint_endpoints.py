@@ -16,8 +16,6 @@ from app.registered_models.upload import receive
 router = APIRouter(prefix="/v1/models/{model}/versions", tags=["Models"])
 
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-# The framework's own limit must be a constant; the real one is `max_checkpoint_bytes` of the settings.
-_NO_LIMIT = 1 << 62
 
 
 @router.put(
@@ -25,7 +23,6 @@ _NO_LIMIT = 1 << 62
     status_code=202,
     responses=errors(400, 404, 409, 413, 422),
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
-    max_body_size=_NO_LIMIT,
 )
 async def upload_checkpoint(
     request: Request,

@@ -1,0 +1,83 @@
+"""The operator's command."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from app.admin import cli
+from tests.app.conftest import calling
+from tests.app.world import World
+from tests.database import Database
+
+
+@pytest.fixture
+def command(database: Database, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setenv("LETHE_DATABASE_URL", database.app_url)
+    return CliRunner()
+
+
+@pytest.mark.anyio
+async def test_from_a_tenant_to_a_key_and_back(command: CliRunner, app: FastAPI, world: World) -> None:
+    made = command.invoke(cli, ["create-tenant", "acme", "--root", "file:///data", "--root", "s3://bucket"])
+    assert made.exit_code == 0, made.output
+    again = command.invoke(cli, ["create-tenant", "acme", "--root", "file:///data/"])
+    assert again.stdout == made.stdout
+    assert command.invoke(cli, ["allow-root", "acme", "gs://more/x"]).exit_code == 0
+    assert world.run("SELECT allowed_roots FROM tenants") == [
+        "file:///data",
+        "s3://bucket/",
+        "gs://more/x",
+    ]
+    key = command.invoke(
+        cli,
+        ["create-key", "acme", "--name", "desk", "--scope", "models:read", "--expires-days", "2"],
+    ).stdout.strip()
+    assert key.startswith("lethe_")
+    async with calling(app, key) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        listed = command.invoke(cli, ["list-keys"]).stdout
+        assert listed.split("\t") == ["acme", key.split("_")[1], "desk", "models:read", "active\n"]
+        assert command.invoke(cli, ["revoke-key", key.split("_")[1]]).exit_code == 0
+        assert command.invoke(cli, ["revoke-key", key.split("_")[1]]).exit_code == 0
+        answer: httpx.Response = await client.get("/v1/models")
+        assert answer.json()["code"] == "api_key_revoked"
+    actions = [row[0] for row in world.rows("SELECT action FROM audit_log ORDER BY id")]
+    assert actions == [
+        "tenant.create",
+        "tenant.allow_root",
+        "tenant.allow_root",
+        "tenant.allow_root",
+        "api_key.create",
+        "api_key.revoke",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["create-key", "nobody", "--name", "x", "--scope", "admin"], "There is no tenant named nobody"),
+        (["allow-root", "nobody", "file:///x"], "There is no tenant named nobody"),
+        (["revoke-key", "000000000000"], "There is no key"),
+    ],
+)
+def test_refusals_are_one_sentence(command: CliRunner, arguments: list[str], says: str) -> None:
+    done = command.invoke(cli, arguments)
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unknown_scope_and_a_bad_root(command: CliRunner) -> None:
+    command.invoke(cli, ["create-tenant", "acme"])
+    done = command.invoke(cli, ["create-key", "acme", "--name", "x", "--scope", "root"])
+    assert (done.exit_code, "requests:write" in done.stderr) == (1, True)
+    done = command.invoke(cli, ["allow-root", "acme", "ftp://x"])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+
+
+def test_a_database_that_is_away() -> None:
+    url = "postgresql+psycopg://x:y@127.0.0.1:1/z"
+    done = CliRunner().invoke(cli, ["list-keys"], env={"LETHE_DATABASE_URL": url})
+    assert done.exit_code == 1
+    assert "LETHE_DATABASE_URL" in done.stderr

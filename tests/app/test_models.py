@@ -1,0 +1,135 @@
+"""Registering models, and reading them."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.app.world import World
+
+pytestmark = pytest.mark.anyio
+
+GOOD: dict[str, Any] = {
+    "name": "reader",
+    "network": {"kind": "mlp", "inputs": 64, "hidden": [32]},
+    "tasks": [
+        {"name": "digit", "kind": "classification", "outputs": 10},
+        {"name": "parity", "kind": "classification", "outputs": 2},
+    ],
+    "dataset": "scans",
+    "recipe": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 3, "batch_size": 32},
+}
+
+
+async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_dataset()
+    answer = await client.post("/v1/models", json=GOOD)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == "/v1/models/reader"
+    made = answer.json()
+    assert made["status"] == "awaiting_checkpoint"
+    assert made["network"] == GOOD["network"]
+    assert made["recipe"] == GOOD["recipe"] | {
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "schedule": "constant",
+        "loss_weights": {},
+    }
+    assert made["policy"] == {
+        "method": "interference_aware",
+        "visits": 40,
+        "gates": {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0},
+        "on_miss": "needs_review",
+    }
+    assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]
+    assert (await client.get("/v1/models/reader")).json() == made
+    assert (await client.get(f"/v1/models/{made['id']}")).json() == made
+    assert (await client.get("/v1/models")).json() == {"data": [made], "has_more": False}
+    assert (await client.get("/v1/models/reader/versions")).json() == {"data": [], "has_more": False}
+    assert (await client.get("/v1/models/reader/versions/1")).status_code == 404
+    again = await client.post("/v1/models", json=GOOD)
+    assert (again.status_code, again.json()["code"]) == (409, "model_exists")
+
+
+async def test_a_checkpoint_named_by_url(client: httpx.AsyncClient, world: World, tmp_path: Path) -> None:
+    world.tenant("acme", f"file://{tmp_path}")
+    world.ready_dataset()
+    outside = await client.post("/v1/models", json=GOOD | {"checkpoint_url": "file:///etc/passwd"})
+    assert (outside.status_code, outside.json()["code"]) == (422, "url_not_allowed")
+    answer = await client.post(
+        "/v1/models", json=GOOD | {"checkpoint_url": f"file://{tmp_path}/weights.safetensors"}
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["status"] == "validating"
+    assert answer.json()["job"]
+    version = (await client.get("/v1/models/reader/versions/1")).json()
+    assert (version["state"], version["digest"]) == ("pending", None)
+    assert world.run("SELECT state FROM artifacts") == "pending"
+
+
+async def test_models_that_are_refused(
+    client: httpx.AsyncClient, world: World, subtests: pytest.Subtests
+) -> None:
+    world.ready_dataset()
+    world.ready_dataset(name="bare", holdout=False)
+    world.run(
+        "INSERT INTO datasets (id, tenant_id, name, format, url) VALUES (gen_random_uuid(), :t, 'new',"
+        " 'arrays', 'file:///x')",
+        t=world.tenant(),
+    )
+    task, recipe = GOOD["tasks"][0], GOOD["recipe"]
+    cases: dict[str, tuple[dict[str, Any], int, str]] = {
+        "unknown data set": ({"dataset": "none"}, 422, "dataset_unknown"),
+        "data set without holdout": ({"dataset": "bare"}, 422, "holdout_missing"),
+        "data set not ready": ({"dataset": "new"}, 409, "dataset_not_ready"),
+        "unknown target": ({"tasks": [task | {"name": "colour"}]}, 422, "unknown_target"),
+        "no tasks": ({"tasks": []}, 422, "validation_error"),
+        "a task twice": ({"tasks": [task, task]}, 422, "validation_error"),
+        "no outputs": ({"tasks": [task | {"outputs": 0}]}, 422, "validation_error"),
+        "unknown optimizer": ({"recipe": recipe | {"optimizer": "lion"}}, 422, "validation_error"),
+        "a rate of nothing": ({"recipe": recipe | {"learning_rate": 0}}, 422, "validation_error"),
+        "a rate as text": ({"recipe": recipe | {"learning_rate": "0.1"}}, 422, "validation_error"),
+        "loss weight of no task": (
+            {"recipe": recipe | {"loss_weights": {"x": 1.0}}},
+            422,
+            "loss_weights_unknown",
+        ),
+        "unknown method": ({"policy": {"method": "forget_it"}}, 422, "validation_error"),
+        "a negative gate": ({"policy": {"gates": {"retained_drop": -1}}}, 422, "validation_error"),
+        "no kind": ({"network": {"inputs": 3}}, 422, "validation_error"),
+        "unknown field": ({"owner": "me"}, 422, "validation_error"),
+        "no recipe": ({"recipe": None}, 422, "validation_error"),
+        "a name with a slash": ({"name": "a/b"}, 422, "validation_error"),
+    }
+    for name, (changes, status, code) in cases.items():
+        with subtests.test(name):
+            answer = await client.post("/v1/models", json=GOOD | changes)
+            assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert world.run("SELECT count(*) FROM registered_models") == 0
+
+
+async def test_the_line_of_versions(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+    job = (await client.post("/v1/deletion-requests", json=body)).json()["job"]
+    world.claim(job)
+    world.publish(job)
+    versions = (await client.get("/v1/models/reader/versions")).json()["data"]
+    assert [(v["number"], v["parent"], v["state"]) for v in versions] == [
+        (2, 1, "published"),
+        (1, None, "superseded"),
+    ]
+    assert versions[0]["aliases"] == ["latest"]
+    assert versions[0]["job"] == job
+    assert versions[0]["report"]["requests"]
+    assert versions[0]["digest"].startswith("sha256:")
+    assert (await client.get("/v1/models/reader/versions/latest")).json() == versions[0]
+    assert (await client.get("/v1/models/reader/versions/1")).json() == versions[1]
+    for missing in ("3", "champion", "0", "99999999999999999999", "a%00"):
+        assert (await client.get(f"/v1/models/reader/versions/{missing}")).status_code == 404
+    model = (await client.get("/v1/models/reader")).json()
+    assert model["latest_version"] == 2
+    assert [task["remaining"] for task in model["tasks"]] == [19, 19]
+    listed = (await client.get("/v1/models/reader/versions", params={"limit": 1})).json()
+    assert listed == {"data": versions[:1], "has_more": True}
