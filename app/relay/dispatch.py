@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.database import transaction
 from app.core.logging import get_logger
-from app.core.queue import QUEUE, send_wake
+from app.core.queue import QUEUE, celery_client, send_wake
+from app.core.settings import Settings
 
 BATCH = 100
 BROKER_ERRORS = (BrokerAway, RedisError, OSError)
@@ -45,6 +46,14 @@ WHERE job.status = 'queued' AND job.not_before <= now()
 ORDER BY job.due_at NULLS LAST, job.created_at
 LIMIT :batch
 """)
+
+
+def sending_client(settings: Settings) -> Celery:
+    """A client that does not wait for a broker which is away: the relay has other things to do, and keeps
+    what was to be sent."""
+    client = celery_client(settings)
+    client.conf.broker_transport_options = client.conf.broker_transport_options | {"max_retries": 0}
+    return client
 
 
 @dataclass(frozen=True)

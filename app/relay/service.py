@@ -10,11 +10,10 @@ from sqlalchemy.orm import sessionmaker
 
 from app.core.database import sync_engine
 from app.core.logging import get_logger
-from app.core.queue import celery_client
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
-from app.relay.dispatch import Dispatcher
+from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.leases import reclaim_expired
 
@@ -33,7 +32,7 @@ class Relay:
         self._url = settings.database_url.get_secret_value()
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
         self._storage = Storage(settings.storage_url)
-        self._dispatcher = Dispatcher(self._sessions, celery_client(settings), settings.lease_seconds)
+        self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
         self._listener: psycopg.Connection | None = None
         self._broker_backoff = 0.0
         self._broker_rests_until = 0.0

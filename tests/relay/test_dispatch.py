@@ -8,9 +8,9 @@ from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.core.queue import QUEUE, WAKE, celery_client
+from app.core.queue import QUEUE, WAKE
 from app.core.settings import Settings
-from app.relay.dispatch import Dispatcher
+from app.relay.dispatch import Dispatcher, sending_client
 from tests.worker.world import World
 
 
@@ -50,7 +50,7 @@ def test_while_the_broker_is_away_messages_are_kept(
     world: World, sessions: sessionmaker[Session], settings: Settings, broker: Celery
 ) -> None:
     world.open_job(world.ready_model(world.tenant()))
-    nobody = celery_client(settings)
+    nobody = sending_client(settings)
     away = Dispatcher(sessions, nobody, patience=30)
     assert not away.send_outbox()
     world.execute("UPDATE jobs SET dispatched_at = now() - interval '1 hour'")
