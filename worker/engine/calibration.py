@@ -5,7 +5,7 @@ with the training data. G is the number of forget groups, F of forget instances,
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,10 @@ def calibrate(
     device: torch.device,
     progress: Progress,
     clock: SnapshotClock,
+    saved: Mapping[str, Any],
 ) -> Calibration:
-    """original: frozen, in evaluation mode, on the device; it is not changed."""
+    """original: frozen, in evaluation mode, on the device; it is not changed. saved: an earlier attempt's
+    snapshot, or nothing."""
     order = _shuffled(plan.retained.any(dim=1).nonzero().flatten(), seed)
     spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
     holdout = _shuffled(torch.arange(len(problem.calibration)), seed)[:HOLDOUT_SAMPLE].sort().values
@@ -113,11 +115,18 @@ def calibrate(
     pools = {"reference": order[: len(order) - len(spare)], "probe": order}
     networks: dict[str, nn.Module] = {}
     passes = 0
+    finished: dict[str, Any] = {}
     for name in ("reference", "probe"):
         network, cost = _train_companion(
             name, original, problem, plan, tasks, pools[name], settings,
-            seed=seed, device=device, progress=progress, clock=clock,
+            seed=seed, device=device, progress=progress,
+            restart=Restart(saved.get(name), _offering(clock, name, dict(finished))),
         )  # fmt: skip
+        finished[name] = {
+            "step": cost,  # passes, no fewer than steps: nothing is left to do
+            "network": dict(network.state_dict()),
+            "optimizer": {},
+        }
         networks[name] = network
         passes += cost
 
@@ -179,7 +188,7 @@ def _train_companion(
     seed: int,
     device: torch.device,
     progress: Progress,
-    clock: SnapshotClock,
+    restart: Restart,
 ) -> tuple[nn.Module, int]:
     """The reference E (a copy of O that learns on) or the probe P, trained on `pool` rows of R."""
     reference = name == "reference"
@@ -193,8 +202,6 @@ def _train_companion(
         parameter.requires_grad_(True)
     sample = torch.zeros_like(plan.retained)
     sample[pool[:samples]] = plan.retained[pool[:samples]]
-    snapshot = clock.resume()
-    resumed = snapshot.get(name) if snapshot is not None else None
     passes = descend(
         network,
         tasks,
@@ -211,9 +218,16 @@ def _train_companion(
         label=name,
         device=device,
         progress=progress,
-        restart=Restart(resumed, lambda state: clock.offer(lambda: {name: state()})),
+        restart=restart,
     )
     return network, passes
+
+
+def _offering(
+    clock: SnapshotClock, name: str, finished: Mapping[str, Any]
+) -> Callable[[Callable[[], Mapping[str, Any]]], None]:
+    """Offer one companion's state together with those that are finished."""
+    return lambda state: clock.offer(lambda: {**finished, name: state()})
 
 
 def _pooled_kappa(

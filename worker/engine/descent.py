@@ -68,7 +68,7 @@ def descend(
     weights = task_weights(tasks, device)
     first = 0
     if restart is not None and restart.snapshot is not None:
-        first = int(restart.snapshot["step"])
+        first = min(int(restart.snapshot["step"]), descent.steps)
         network.load_state_dict(restart.snapshot["network"])
         load_optimizer(optimizer, restart.snapshot["optimizer"])
         progress.done = min(progress.total, progress.done + first * stream.batch_size)

@@ -59,7 +59,7 @@ class InterferenceAware:
         else:
             calibration = calibrate(
                 original, problem, plan, tasks, self.calibration,
-                seed=seed, device=device, progress=progress, clock=clock,
+                seed=seed, device=device, progress=progress, clock=clock, saved=saved,
             )  # fmt: skip
             clock.offer_now(lambda: {"calibration": calibration.state()})
         progress.done = calibrating

@@ -1,0 +1,240 @@
+"""What must hold of every unlearning run, whatever it is asked."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+
+from tests.engine.digits_problem import (
+    CPU,
+    INSTANCES,
+    QUICK,
+    SPECS,
+    Held,
+    build_cnn,
+    digits,
+    original,
+    problem,
+    request,
+    same_bits,
+)
+from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, Refused, Silent
+from worker.engine.interference_aware import InterferenceAware
+from worker.engine.randomness import derived_generator
+
+BUDGET = Budget(visits=4)
+
+
+class Recorder(Silent):
+    """Keeps snapshots as a service would (copied), and may interrupt after a number of calls."""
+
+    def __init__(self, interrupt_after: int | None = None, saved: Mapping[str, Any] | None = None) -> None:
+        self.calls: list[tuple[int, int, str]] = []
+        self.saved = saved
+        self.interrupt_after = interrupt_after
+
+    def progress(self, done: int, total: int, note: str) -> None:
+        self.calls.append((done, total, note))
+        if self.interrupt_after is not None and len(self.calls) >= self.interrupt_after:
+            raise Interrupted
+
+    def save(self, snapshot: Mapping[str, Any]) -> None:
+        self.saved = copy.deepcopy(snapshot)
+
+    def resume(self) -> Mapping[str, Any] | None:
+        return copy.deepcopy(self.saved)
+
+
+def run(*requests: ForgetRequest, seed: int = 1, method: InterferenceAware = QUICK, **changes: Any) -> Any:
+    monitor = changes.pop("monitor", Silent())
+    return method(problem(*requests, **changes), BUDGET, seed=seed, device=CPU, monitor=monitor)
+
+
+def test_same_seed_same_bits_whatever_the_order_of_instances_and_another_seed_differs() -> None:
+    rows = list(range(5, 30))
+    first = run(request(rows, (0, 2)))
+    again = run(request(rows[::-1], (0, 2)))
+    other = run(request(rows, (0, 2)), seed=2)
+    assert same_bits(first.network, again.network)
+    assert not same_bits(first.network, other.network)
+
+
+def test_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run(request([1, 2], (0,)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_given_network_is_not_changed() -> None:
+    given = original()
+    run(request([1, 2, 3], (0, 1, 2)), network=given)
+    assert same_bits(given, original())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in given.parameters())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"requests": ()}, id="no request"),
+        pytest.param({"requests": (request([], (0,)),)}, id="no instance"),
+        pytest.param(
+            {"requests": (request([3], (1,)),), "excluded": (request([3], (1,), "before"),)},
+            id="forgotten before",
+        ),
+    ],
+)
+def test_nothing_to_forget_gives_the_same_bits(changes: dict[str, Any]) -> None:
+    outcome = run(*changes.pop("requests"), **changes)
+    assert same_bits(outcome.network, original())
+    assert outcome.steps == 0
+    assert outcome.residuals == ()
+
+
+def test_instances_without_supervision_have_nothing_to_forget() -> None:
+    data, _, _ = digits()
+    assert isinstance(data, Held)
+    bare = data.without(torch.arange(0, 20), 1)
+    outcome = run(request(range(0, 20), (1,)), train=bare)
+    assert same_bits(outcome.network, original())
+    mixed = run(request(range(10, 30), (1,)), train=bare)
+    assert [residual.instances for residual in mixed.residuals] == [10]
+
+
+@pytest.mark.parametrize("named", [(0,), (1,), (2,), (0, 2)])
+def test_heads_of_unnamed_tasks_keep_their_bits_and_the_rest_moves(named: tuple[int, ...]) -> None:
+    outcome = run(request(range(12), named))
+    for column, spec in enumerate(SPECS):
+        same = same_bits(outcome.network.heads[spec.name], original().heads[spec.name])  # type: ignore[index, union-attr]
+        assert same == (column not in named)
+    assert not same_bits(outcome.network.shared, original().shared)  # type: ignore[arg-type]
+
+
+def test_one_instance() -> None:
+    outcome = run(request([17], (0, 1, 2)))
+    assert {residual.task for residual in outcome.residuals} == {"digit", "turn", "ink"}
+    assert outcome.visits == BUDGET.visits
+    assert all(bool(parameter.isfinite().all()) for parameter in outcome.network.parameters())
+
+
+def test_several_requests_with_different_tasks_and_a_common_instance() -> None:
+    outcome = run(
+        request(range(0, 60), (0,), "large"),
+        request(range(55, 65), (0, 2), "small"),
+        request([70], (1,), "single"),
+    )
+    found = {(residual.reference, residual.task): residual.instances for residual in outcome.residuals}
+    assert found == {
+        ("large", "digit"): 60,
+        ("small", "digit"): 5,
+        ("small", "ink"): 10,
+        ("single", "turn"): 1,
+    }
+    assert {(goal["task"], goal["instances"]) for goal in outcome.details["goals"]} == {
+        ("digit", 60),
+        ("digit", 5),
+        ("ink", 10),
+        ("turn", 1),
+    }
+
+
+def test_cost_is_counted() -> None:
+    outcome = run(request(range(16), (0,)))
+    assert outcome.steps == 4 * 16 // 8
+    assert outcome.passes == 80 + 160 + outcome.steps * (8 + 16)
+
+
+def test_a_larger_scale_means_more_visits() -> None:
+    scaled = QUICK(
+        problem(request(range(16), (0,))), Budget(visits=4, scale=2.0), seed=1, device=CPU, monitor=Silent()
+    )
+    assert scaled.visits > 4
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.6, 0.95])
+def test_a_resumed_run_ends_with_the_same_bits(share: float) -> None:
+    """Interrupted while the reference, the probe or the unlearning runs; a snapshot after every step."""
+    eager = InterferenceAware(calibration=QUICK.calibration, snapshot_seconds=0.0)
+    asked = request(range(20), (0, 1))
+    whole = Recorder()
+    expected = run(asked, method=eager, monitor=whole)
+    broken = Recorder(interrupt_after=int(share * len(whole.calls)))
+    with pytest.raises(Interrupted):
+        run(asked, method=eager, monitor=broken)
+    assert broken.saved is not None
+    resumed = Recorder(saved=broken.saved)
+    outcome = run(asked, method=eager, monitor=resumed)
+    assert same_bits(outcome.network, expected.network)
+    assert outcome.residuals == expected.residuals
+    assert outcome.passes == expected.passes
+    assert len(resumed.calls) < len(whole.calls)
+
+
+def test_a_snapshot_of_another_run_is_ignored() -> None:
+    eager = InterferenceAware(calibration=QUICK.calibration, snapshot_seconds=0.0)
+    recorder = Recorder()
+    run(request(range(20), (0,)), method=eager, monitor=recorder)
+    asked = request(range(21), (0,))
+    outcome = run(asked, method=eager, monitor=Recorder(saved=recorder.saved))
+    assert same_bits(outcome.network, run(asked).network)
+
+
+def test_progress_is_told_at_every_step_and_ends_at_its_total() -> None:
+    recorder = Recorder()
+    outcome = run(request(range(20), (0, 1, 2)), monitor=recorder)
+    done = [call[0] for call in recorder.calls]
+    assert done == sorted(done)
+    assert recorder.calls[-1][0] == recorder.calls[-1][1]
+    assert len(recorder.calls) > outcome.steps + 80 // 8 + 160 // 16
+
+
+def test_guards_engage_under_stress_and_the_run_survives() -> None:
+    stressed = Recipe(learning_rate=0.2, epochs=1)
+    outcome = QUICK(
+        problem(request(range(60), (0, 1)), recipe=stressed),
+        Budget(visits=8),
+        seed=1,
+        device=CPU,
+        monitor=Silent(),
+    )
+    assert outcome.details["trust_region"]["violations"] > 0
+    assert all(bool(parameter.isfinite().all()) for parameter in outcome.network.parameters())
+
+
+def test_batch_normalisation_keeps_its_statistics() -> None:
+    network = build_cnn(derived_generator(3, "cnn")).eval()
+    outcome = run(request(range(10), (0, 1, 2)), network=network, build=build_cnn)
+    for (name, before), (_, after) in zip(
+        network.named_buffers(), outcome.network.named_buffers(), strict=True
+    ):
+        assert torch.equal(before, after), name
+    assert not same_bits(network.shared, outcome.network.shared)  # type: ignore[arg-type]
+
+
+def test_recipes_of_plain_descent_do_not_blow_up() -> None:
+    outcome = run(request(range(10), (0,)), recipe=Recipe(optimizer="sgd", learning_rate=0.1))
+    assert outcome.details["trust_region"]["inside"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "tasks", "code"),
+    [
+        (range(INSTANCES), (0,), "task_would_be_erased"),
+        (range(INSTANCES // 2 + 1), (0, 1, 2), "forget_set_too_large"),
+    ],
+)
+def test_refusals(rows: range, tasks: tuple[int, ...], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        run(request(rows, tasks))
+    assert refused.value.code == code
+
+
+def test_a_loss_that_is_not_a_number_is_refused() -> None:
+    network = original()
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(Refused) as refused:
+        run(request([1], (0,)), network=network)
+    assert refused.value.code == "loss_not_finite"

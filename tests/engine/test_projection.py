@@ -1,0 +1,102 @@
+"""Both guards as mathematics: properties over random gradients."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from worker.engine.guards import guarded_gradients
+from worker.engine.orthogonalization import orthogonalize
+from worker.engine.projection import gradient_basis, join_bases, project_out
+
+SIZE = 12
+
+
+def gradients(seed: int, count: int) -> Tensor:
+    return torch.randn(count, SIZE, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+seeds = st.integers(0, 2**31)
+
+
+@given(seeds, st.integers(1, 9), st.floats(0.1, 1.0))
+def test_basis_is_orthonormal(seed: int, count: int, energy: float) -> None:
+    basis = gradient_basis(gradients(seed, count), energy)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1], dtype=torch.float64))
+
+
+@given(seeds, st.integers(1, 9))
+def test_projection_is_idempotent_symmetric_and_orthogonal(seed: int, count: int) -> None:
+    basis = gradient_basis(gradients(seed, count), 1.0)
+    identity = torch.eye(SIZE, dtype=torch.float64)
+    projector = project_out(identity, basis)
+    torch.testing.assert_close(projector @ projector, projector)
+    torch.testing.assert_close(projector, projector.T)
+    torch.testing.assert_close(gradients(seed, count) @ projector, torch.zeros(count, SIZE).double())
+
+
+@given(seeds, st.integers(2, 9), st.floats(0.2, 0.95))
+def test_basis_holds_the_energy_it_promises_with_the_fewest_columns(
+    seed: int, count: int, energy: float
+) -> None:
+    given_gradients = gradients(seed, count)
+    basis = gradient_basis(given_gradients, energy)
+    total = given_gradients.square().sum()
+    assert (given_gradients @ basis).square().sum() >= energy * total - 1e-9
+    fewer = torch.linalg.svd(given_gradients)[2][: basis.shape[1] - 1]
+    assert (given_gradients @ fewer.T).square().sum() < energy * total
+
+
+def test_basis_of_vanished_gradients_is_empty_and_projects_nothing() -> None:
+    basis = gradient_basis(torch.zeros(3, SIZE))
+    assert basis.shape == (SIZE, 0)
+    torch.testing.assert_close(project_out(torch.ones(SIZE), basis), torch.ones(SIZE))
+
+
+@given(seeds)
+def test_joined_bases_span_each_and_may_overlap(seed: int) -> None:
+    one = gradient_basis(gradients(seed, 3), 1.0)
+    joined = join_bases([one, one, gradient_basis(gradients(seed + 1, 2), 1.0)], SIZE)
+    assert joined.shape[1] == 5
+    torch.testing.assert_close(project_out(one, joined), torch.zeros_like(one), atol=1e-9, rtol=0)
+
+
+@given(seeds, st.floats(1e-3, 1e3))
+def test_orthogonalized_never_opposes_the_retain_gradient(seed: int, scale: float) -> None:
+    forget, retain = gradients(seed, 2)
+    changed = orthogonalize(scale * forget, retain)
+    assert changed @ retain >= -1e-9 * scale
+    if forget @ retain >= 0:
+        torch.testing.assert_close(changed, scale * forget)
+
+
+def test_orthogonalized_against_a_vanished_gradient_is_unchanged() -> None:
+    forget = gradients(1, 1)[0]
+    torch.testing.assert_close(orthogonalize(forget, torch.zeros_like(forget)), forget)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int) -> None:
+    """Central finite difference along the forget part of the guarded direction, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.nn.Parameter(torch.randn(4, 3, generator=generator, dtype=torch.float64))
+    head = torch.nn.Parameter(torch.randn(3, generator=generator, dtype=torch.float64))
+    inputs = torch.randn(16, 4, generator=generator, dtype=torch.float64)
+    wanted = torch.randn(16, generator=generator, dtype=torch.float64)
+
+    def retain_loss(shared: Tensor) -> Tensor:
+        return ((inputs @ shared).tanh() @ head - wanted).square().mean()
+
+    retain = retain_loss(weight)
+    forget = -2 * retain_loss(weight) + ((inputs @ weight).sum(dim=1) - 1).abs().mean()
+    basis = torch.zeros(12, 0, dtype=torch.float64)
+    guarded = guarded_gradients(retain, [forget], [basis], [weight], [head])[0]
+    (bare,) = torch.autograd.grad(retain_loss(weight), [weight])
+    forgetting = guarded - bare
+    step = 1e-5
+    with torch.no_grad():
+        slope = (retain_loss(weight - step * forgetting) - retain_loss(weight + step * forgetting)) / (
+            2 * step
+        )
+    assert slope <= 1e-6
