@@ -22,7 +22,9 @@ def read_array(path: Path, called: str, *, kinds: str = "fiu") -> Array:
     Raises `Refused("data_unreadable")`.
     """
     try:
-        array: Array = np.lib.format.open_memmap(path, mode="r")
+        array: Array = np.lib.format.open_memmap(
+            str(path), mode="r"
+        )  # a Path would be resolved, which is slow
     except _UNREADABLE as error:
         raise Refused(
             "data_unreadable",
