@@ -6,6 +6,7 @@ from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
 from worker.engine.baselines.fine_tune import FineTune, FineTuneSettings
 from worker.engine.baselines.gradient_ascent import GradientAscent, GradientAscentSettings
 from worker.engine.baselines.l1_sparse import L1Sparse, L1SparseSettings
+from worker.engine.baselines.munba import Munba, MunbaSettings
 from worker.engine.baselines.negative_gradient_plus import NegativeGradientPlus, NegativeGradientPlusSettings
 from worker.engine.baselines.orthograd import Orthograd, OrthogradSettings
 from worker.engine.baselines.pace import Pace
@@ -37,6 +38,7 @@ BASELINES: dict[str, Expected] = {
         Expected(L1Sparse(settings=L1SparseSettings(2e-3, Pace(15, 4.0))), 0.08, 90),
         Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60),
         Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.95, Pace(10, 0.5))), 0.1, 80),
+        Expected(Munba(settings=MunbaSettings(pace=Pace(10, 0.3))), 0.3, 60),
         Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.4, 90),
         Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.3, 90),
         Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.3, 90),

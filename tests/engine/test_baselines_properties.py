@@ -14,6 +14,7 @@ from tests.engine.baseline_bank import CPU, FORGET, TASKS, TRAIN, Rows, Watching
 from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
 from worker.engine.baselines.core_space import core_basis, linear_layers, outside_core, recorded_moments
 from worker.engine.baselines.gradients import backward, flat
+from worker.engine.baselines.munba import bargain
 from worker.engine.baselines.negative_gradient_plus import combined_loss
 from worker.engine.baselines.orthograd import (
     Orthograd,
@@ -312,6 +313,25 @@ def test_hooks_are_removed_when_something_fails() -> None:
     with pytest.raises(RuntimeError), recorded_moments(linear_layers(network), lambda name: None):
         network(torch.zeros(1, 4))
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+# --- MUNBA
+
+
+def test_bargaining_solves_the_nash_equations() -> None:
+    generator = torch.Generator().manual_seed(0)
+    players = torch.randn(2, 20, generator=generator, dtype=torch.float64) * torch.tensor([[3.0], [0.1]])
+    agreed = bargain(players[0], players[1], floor=1e-9)
+    weights = torch.linalg.lstsq(players.T, agreed).solution
+    assert bool((weights > 0).all())
+    torch.testing.assert_close(players.T @ weights, agreed)
+    torch.testing.assert_close(players @ agreed, 1 / weights)  # Gᵀ G α = 1/α, so both losses fall
+
+
+def test_bargaining_with_an_opponent_or_with_nobody() -> None:
+    one = torch.tensor([1.0, 2.0])
+    assert not bargain(one, -one, floor=1e-3).any()
+    torch.testing.assert_close(bargain(one, torch.zeros(2), floor=1e-3), one / one.norm())
 
 
 # --- projected ascent

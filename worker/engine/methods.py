@@ -4,6 +4,7 @@ from worker.engine.baselines.bad_teacher import BadTeacher
 from worker.engine.baselines.fine_tune import FineTune
 from worker.engine.baselines.gradient_ascent import GradientAscent
 from worker.engine.baselines.l1_sparse import L1Sparse
+from worker.engine.baselines.munba import Munba
 from worker.engine.baselines.negative_gradient_plus import NegativeGradientPlus
 from worker.engine.baselines.orthograd import Orthograd
 from worker.engine.baselines.pgu import Pgu
@@ -24,6 +25,7 @@ METHODS: dict[str, Method] = {
     "fine_tune": FineTune(),
     "gradient_ascent": GradientAscent(),
     "l1_sparse": L1Sparse(),
+    "munba": Munba(),
     "negative_gradient_plus": NegativeGradientPlus(),
     "orthograd": Orthograd(),
     "pgu": Pgu(),

@@ -21,7 +21,7 @@ from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 
 @dataclass(frozen=True)
 class GradientAscentSettings:
-    pace: Pace = field(default_factory=lambda: Pace(epochs=5, rate=0.1))
+    pace: Pace = field(default_factory=lambda: Pace(epochs=5, rate=0.05))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class PguSettings:
     offset: float = 0.05
     decay: float = 0.2
     stop_at_holdout: bool = True
-    pace: Pace = field(default_factory=lambda: Pace(epochs=100, rate=0.03, plain=True))
+    pace: Pace = field(default_factory=lambda: Pace(epochs=100, rate=0.5, plain=True))
 
 
 @dataclass(frozen=True)
