@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-.PHONY: demo serve test lint format clean help
+.PHONY: demo serve test benchmark lint format clean help
 
 help:            ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -20,6 +20,9 @@ serve: $(VENV)/installed  ## Keep an embedded deployment running until Ctrl-C
 
 test: $(VENV)/installed  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(RUN)/python -m pytest -n 2 --dist loadgroup
+
+benchmark: $(VENV)/installed  ## Compare all unlearning methods with retraining (hours; resumes)
+	@$(RUN)/python -m benchmarks.unlearning tune && $(RUN)/python -m benchmarks.unlearning run
 
 lint: $(VENV)/installed  ## Formatting, style, types, import contracts
 	@$(RUN)/ruff format --check .

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.unlearning.configurations import NOTHING
 from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, TIME_SHARE, UIS
@@ -143,6 +144,8 @@ def _rebound(rows: Sequence[Row], figure: Figure) -> None:
                 linewidth=2.5 if method == OURS else 1,
             )  # fmt: skip
         axis.set(xlabel="jobs done", ylabel="first request's forget gap (points)", title=source)
+        axis.set_ylim(bottom=0)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8)
