@@ -18,7 +18,7 @@ from worker.engine.trust_region import TrustRegion
 
 MEMORISED = ("segmentation", "depth")
 # A probe of the usual length would be most of this file's time.
-QUICK = InterferenceAware(calibration=CalibrationSettings(reference_samples=160, probe_samples=800))
+QUICK = InterferenceAware(calibration=CalibrationSettings(reference_samples=80, probe_samples=480))
 
 
 @pytest.fixture(scope="module", autouse=True)
