@@ -97,7 +97,7 @@ def test_instances_without_supervision_have_nothing_to_forget() -> None:
     data, _, _ = digits()
     assert isinstance(data, Held)
     bare = data.without(torch.arange(0, 20), 1)
-    outcome = run(request(range(0, 20), (1,)), train=bare)
+    outcome = run(request(range(20), (1,)), train=bare)
     assert same_bits(outcome.network, original())
     mixed = run(request(range(10, 30), (1,)), train=bare)
     assert [residual.instances for residual in mixed.residuals] == [10]
@@ -121,7 +121,7 @@ def test_one_instance() -> None:
 
 def test_several_requests_with_different_tasks_and_a_common_instance() -> None:
     outcome = run(
-        request(range(0, 60), (0,), "large"),
+        request(range(60), (0,), "large"),
         request(range(55, 65), (0, 2), "small"),
         request([70], (1,), "single"),
     )
