@@ -23,9 +23,7 @@ class Equipment:
 
 def equip(settings: Settings, name: str) -> Equipment:
     """Open everything. Nothing connects yet. Raises `ValueError` without LETHE_WORKER_DATABASE_URL."""
-    url = settings.worker_database_url.get_secret_value() if settings.worker_database_url else ""
-    if not url:
-        raise ValueError("A worker needs LETHE_WORKER_DATABASE_URL: PostgreSQL as the role lethe_worker.")
+    url = require_database(settings)
     return Equipment(
         settings=settings,
         sessions=sessionmaker(sync_engine(settings, url, "lethe-worker")),
@@ -33,6 +31,14 @@ def equip(settings: Settings, name: str) -> Equipment:
         storage=Storage(settings.storage_url),
         name=name,
     )
+
+
+def require_database(settings: Settings) -> str:
+    """The URL of the role that workers connect as. Raises `ValueError`."""
+    url = settings.worker_database_url.get_secret_value() if settings.worker_database_url else ""
+    if not url:
+        raise ValueError("A worker needs LETHE_WORKER_DATABASE_URL: PostgreSQL as the role lethe_worker.")
+    return url
 
 
 def put_away(equipment: Equipment) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.logging import configure_logging, get_logger
 from app.core.queue import QUEUE, celery_client
 from app.core.settings import get_settings
+from worker.equipment import require_database
 from worker.tasks import NAME_VARIABLE
 
 SECONDS_BETWEEN_ORDERS = 1.0
@@ -31,7 +32,9 @@ WHERE lease_holder = :name AND status IN ('running', 'cancelling') AND drain_req
 
 
 def _make_app() -> Celery:
-    app = celery_client(get_settings())
+    settings = get_settings()
+    require_database(settings)
+    app = celery_client(settings)
     app.conf.update(
         imports=("worker.main",),  # a spawned child imports nothing else: the task and the signals below
         task_acks_late=False,
@@ -81,10 +84,8 @@ def _drain(**_: Any) -> None:
 
 def _order_to_drain() -> None:
     """Again and again until this process ends: the last message may be claiming a job just now."""
-    settings, log = get_settings(), get_logger(__name__)
-    if settings.worker_database_url is None:
-        return
-    engine = create_engine(settings.worker_database_url.get_secret_value(), pool_pre_ping=True)
+    log = get_logger(__name__)
+    engine = create_engine(require_database(get_settings()), pool_pre_ping=True)
     while True:
         try:
             with engine.begin() as connection:

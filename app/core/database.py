@@ -22,6 +22,7 @@ def async_engine(settings: Settings) -> AsyncEngine:
         max_overflow=settings.database_pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args=_connect_args(settings, "lethe-api"),
     )
 
@@ -29,7 +30,12 @@ def async_engine(settings: Settings) -> AsyncEngine:
 def sync_engine(settings: Settings, url: str, name: str) -> Engine:
     """A small pool for the worker or the relay. `name` is shown in pg_stat_activity."""
     return create_engine(
-        url, pool_size=2, max_overflow=4, pool_pre_ping=True, connect_args=_connect_args(settings, name)
+        url,
+        pool_size=2,
+        max_overflow=4,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=_connect_args(settings, name),
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.core.database import transaction
+from app.core.logging import get_logger
 from worker.engine.checkpoint import CheckpointLayout
 from worker.engine.contract import Data, ForgetRequest, ForgetSet, Problem, Refused
 from worker.engine.data import split_holdout
@@ -26,7 +27,7 @@ from worker.pipeline.seeds import seed_of
 
 # Row numbers are those of validation: the data's fingerprint is compared before they are used.
 _REQUESTED = text("""
-SELECT request.id, request.tasks,
+SELECT request.id, request.tasks, request.http_request_id,
        array_agg(instance.position ORDER BY instance.position)
          FILTER (WHERE instance.position IS NOT NULL) AS positions
 FROM deletion_requests AS request
@@ -56,6 +57,9 @@ WHERE ledger.registered_model_id = :model_id
 GROUP BY ledger.deletion_request_id, ledger.task
 ORDER BY ledger.deletion_request_id, ledger.task
 """)
+
+
+LOGGED = 50  # ids of HTTP requests on one line, so that a request can be followed into the job it joined
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,13 @@ def _forget_requests(
         "model_id": registered.model_id,
         "dataset_id": registered.dataset_id,
     }
+    rows = session.execute(_REQUESTED, {key: bound[key] for key in ("job_id", "dataset_id")}).all()
     requested = tuple(
         ForgetRequest(str(row.id), _rows(row.positions or []), tuple(sorted(column[t] for t in row.tasks)))
-        for row in session.execute(_REQUESTED, {key: bound[key] for key in ("job_id", "dataset_id")})
+        for row in rows
     )
+    joined = [row.http_request_id for row in rows if row.http_request_id]
+    get_logger(__name__).info("requests_read", requests=len(rows), request_ids=joined[:LOGGED])
     tasks_of: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for row in session.execute(_FORGOTTEN, bound):
         if row.task in column:

@@ -105,7 +105,7 @@ def _write_index(
     session: Session, running: Running, dataset: Dataset, hashes: list[bytes], supervised: list[int]
 ) -> None:
     """In the order of the hashes, which spares the index most of its page splits; 1,000,000 instances take
-    some ten seconds."""
+    some twenty seconds."""
     session.execute(delete(DatasetInstance).where(DatasetInstance.dataset_id == dataset.id))
     driver: Any = session.connection().connection.driver_connection
     order = sorted(range(len(hashes)), key=hashes.__getitem__)
