@@ -34,19 +34,19 @@ class Expected:
 BASELINES: dict[str, Expected] = {
     expected.method.name: expected
     for expected in (
-        Expected(FineTune(settings=FineTuneSettings(Pace(20, 4.0))), 0.04, 90),
-        Expected(L1Sparse(settings=L1SparseSettings(2e-3, Pace(15, 4.0))), 0.08, 90),
+        Expected(FineTune(settings=FineTuneSettings(Pace(20, 4.0))), 0.04, 85),
+        Expected(L1Sparse(settings=L1SparseSettings(2e-3, Pace(15, 4.0))), 0.08, 75),
         Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60),
-        Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.95, Pace(10, 0.5))), 0.1, 80),
+        Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.9, Pace(10, 0.5))), 0.1, 70),
         Expected(Munba(settings=MunbaSettings(pace=Pace(10, 0.3))), 0.3, 60),
-        Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.4, 90),
-        Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.3, 90),
-        Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.3, 90),
-        Expected(Scrub(settings=ScrubSettings(max_epochs=8, pace=Pace(12, 1.0))), 0.3, 80),
+        Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.3, 85),
+        Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.25, 85),
+        Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.2, 75),
+        Expected(Scrub(settings=ScrubSettings(max_epochs=12, pace=Pace(16, 1.0))), 0.1, 75),
         Expected(Ssd(settings=SsdSettings(alpha=0.5, lambda_=0.3)), 0.25, 60),
         Expected(Orthograd(settings=OrthogradSettings(0.7, 16, Pace(20, 0.5))), 0.5, 75),
         Expected(Pgu(settings=PguSettings(0.6, pace=Pace(60, 0.1, plain=True))), 0.05, 70),
-        Expected(ProjectedAscent(settings=ProjectedAscentSettings(beta=0.95, pace=Pace(10, 0.5))), 0.1, 80),
+        Expected(ProjectedAscent(settings=ProjectedAscentSettings(beta=0.9, pace=Pace(10, 0.5))), 0.1, 70),
     )
 }
 
