@@ -18,7 +18,7 @@ from worker.engine.trust_region import TrustRegion
 
 MEMORISED = ("segmentation", "depth")
 # A probe of the usual length would be most of this file's time.
-QUICK = InterferenceAware(calibration=CalibrationSettings(reference_samples=80, probe_samples=480))
+QUICK = InterferenceAware(calibration=CalibrationSettings(reference_samples=160, probe_samples=800))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +47,7 @@ def test_forgets_and_reports(learned: Problem, method: Method, named: tuple[int,
     forget = ForgetSet(24, 3, (ForgetRequest("request", torch.arange(4), named),))
     problem = dataclasses.replace(learned, forget=forget)
     before = {name: values.clone() for name, values in learned.network.state_dict().items()}
-    outcome = method(problem, Budget(visits=20, batch_size=4), seed=3, device=CPU, monitor=Silent())
+    outcome = method(problem, Budget(visits=40, batch_size=4), seed=3, device=CPU, monitor=Silent())
     after = learned.network.state_dict()
     assert all(torch.equal(values, after[name]) for name, values in before.items())
     assert all(bool(values.isfinite().all()) for values in outcome.network.state_dict().values())
