@@ -51,6 +51,11 @@ def run(
     On the first start it prints an API key, once. Ctrl-C stops everything; a second Ctrl-C kills what is
     still busy (a job that was running is taken up again at the next start).
     """
+    if sys.platform != "linux":
+        print(
+            "The embedded deployment runs on Linux only; elsewhere use docker-compose.yml.", file=sys.stderr
+        )
+        raise typer.Exit(1)
     deployment = EmbeddedDeployment(
         data_dir,
         host=host,
@@ -70,7 +75,7 @@ def run(
         threading.Event().wait()
     except KeyboardInterrupt:
         print("Stopping ...", flush=True)
-    except StandaloneError as error:
+    except (StandaloneError, OSError) as error:
         print(error, file=sys.stderr, flush=True)
         raise typer.Exit(1) from error
     finally:

@@ -91,7 +91,10 @@ def _stage(source: Path, identity: Identity, folder: Path) -> PostgresBinaries |
     if source.parent.name != WHEEL_INSTALLATION:
         return None
     for place in (folder, Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
-        staged = Path(tempfile.mkdtemp(prefix="lethe-postgres-", dir=place))
+        try:
+            staged = Path(tempfile.mkdtemp(prefix="lethe-postgres-", dir=place))
+        except OSError:
+            continue
         staged.chmod(0o755)
         programs = _copy_installation(source, staged)
         version = _major(programs, identity)

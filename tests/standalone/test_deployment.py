@@ -1,6 +1,7 @@
 """A whole deployment: real servers and migrations, stand-ins for the services."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import psutil
 import psycopg
 import pytest
 
+from app.standalone.data_folder import DataFolder
 from app.standalone.deployment import EmbeddedDeployment
 from app.standalone.environment import OWNER_URL, WORKER_URL
+from app.standalone.folder_lock import FolderLock
 from app.standalone.ports import free_port
 from app.standalone.programs import Programs
 from app.standalone.refusals import StandaloneError
@@ -109,7 +112,7 @@ def test_a_migration_that_fails_stops_the_start(tmp_path: Path) -> None:
     assert mentioning(tmp_path) == []
 
 
-def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "app.standalone", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
@@ -121,30 +124,29 @@ def refused(answer: subprocess.CompletedProcess[str]) -> str:
     return sentence
 
 
-def test_a_taken_port_is_refused_in_a_sentence(tmp_path: Path, programs: Programs) -> None:
-    with deployment_in(tmp_path / "one", programs) as running:
-        port = running.url.rpartition(":")[2]
-        assert refused(run_command("--data-dir", tmp_path / "two", "--port", port)) == (
+def test_a_taken_port_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refused(run_command("--data-dir", tmp_path / "lethe", "--port", port)) == (
             f"Port {port} of 127.0.0.1 can't be used (Address already in use): "
             "choose another one with --port."
         )
-        assert refused(run_command("--data-dir", tmp_path / "one", "--port", "0")) == (
-            f"Another Lethe (process {os.getpid()}) already uses {tmp_path / 'one'}: "
-            "stop it, or choose another folder with --data-dir."
-        )
+
+
+def test_a_second_deployment_in_the_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    first = FolderLock(DataFolder(tmp_path).lock)
+    first.acquire()
+    assert refused(run_command("--data-dir", tmp_path, "--port", "0")) == (
+        f"Another Lethe (process {os.getpid()}) already uses {tmp_path}: "
+        "stop it, or choose another folder with --data-dir."
+    )
+    first.release()
 
 
 def test_an_unusable_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     sentence = refused(run_command("--data-dir", tmp_path / "file" / "x", "--port", str(free_port())))
     assert sentence.endswith("can't be written to (Not a directory): choose another one with --data-dir.")
-
-
-def test_a_folder_without_postgres_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    sentence = refused(
-        run_command("--data-dir", tmp_path / "x", "--port", "0", "--postgres-bin", tmp_path / "none")
-    )
-    assert "can't be run from" in sentence
 
 
 def test_the_help_says_what_happens() -> None:
