@@ -38,11 +38,12 @@ def join_bases(bases: list[Tensor], size: int) -> Tensor:
 
 def project_out(gradient: Tensor, basis: Tensor) -> Tensor:
     """g − Q Qᵀ g for g (P,) or (P, n)."""
-    along: Tensor = basis @ (basis.T @ gradient)
-    return gradient - along
+    remaining: Tensor = gradient - basis @ (basis.T @ gradient)
+    return remaining
 
 
 def _orthonormal(columns: Tensor) -> Tensor:
     """The left singular vectors that carry weight: columns may be linearly dependent."""
+    left: Tensor
     left, values, _ = torch.linalg.svd(columns, full_matrices=False)
     return left[:, values > values[0] * 1e-6] if len(values) else left
