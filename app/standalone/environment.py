@@ -37,8 +37,13 @@ def of_the_app(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
-    """For a worker, which may change the schema as little as the others."""
-    return {**environment, OWNER_URL: ""}
+    """For a worker, which may change the schema as little as the others.
+
+    On the CPU it computes with half of the cores, because the servers are on the same machine, and torch's
+    threads wait by spinning: with as many threads as cores they would slow each other down.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+    return {**environment, OWNER_URL: "", "OMP_NUM_THREADS": threads}
 
 
 def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:

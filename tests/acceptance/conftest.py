@@ -125,6 +125,8 @@ def register(service: Service, sample: Sample, name: str) -> dict[str, Any]:
 
 
 def delete(service: Service, **body: Any) -> dict[str, Any]:
-    """Post a deletion request and wait until it is settled."""
+    """Post a deletion request and wait until it is settled; the job is under `job_detail`, for messages."""
     request = service.client.post("/v1/deletion-requests", body)
-    return service.client.follow(f"/v1/deletion-requests/{request['id']}", lambda _: None)
+    settled = service.client.follow(f"/v1/deletion-requests/{request['id']}", lambda _: None)
+    job = service.client.get(f"/v1/jobs/{settled['job']}") if settled["job"] else {}
+    return settled | {"job_detail": job.get("error_detail")}

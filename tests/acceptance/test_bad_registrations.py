@@ -107,7 +107,7 @@ def _pickle_the_ids(folder: Path) -> None:
         (_repeat_an_id, "data_ids_repeat"),
         (_shorten_a_target, "data_lengths_disagree"),
         (_pickle_the_ids, "data_unreadable"),
-        (shutil.rmtree, "data_unreadable"),
+        (shutil.rmtree, "data_vanished"),
     ],
 )
 def test_bad_data_are_rejected_and_can_be_registered_again(
