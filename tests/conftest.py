@@ -11,7 +11,6 @@ from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer
 from tests.database import Database, build_template, temporary_database
 
-
 # One thread per process, these and all that the tests start: torch's threads wait by spinning, and several
 # processes of two threads each on two cores are far slower than of one. Read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
