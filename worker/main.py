@@ -73,8 +73,13 @@ def _name_worker(**_: Any) -> None:
 
 
 def _warm_up(**_: Any) -> None:
-    """In the child: the first job should not wait for torch to be imported."""
+    """In the child, before it says that it is up: all that the first job would wait for, its lease running.
+    The first optimizer of a process imports some eight hundred modules of torch."""
+    import torch
+
     import worker.run  # noqa: F401
+
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
 
 def _drain(**_: Any) -> None:

@@ -20,7 +20,7 @@ WORKER = ("-m", "celery", "-A", "worker.main", "worker", "--loglevel=INFO")
 RELAY = ("-m", "app.relay")
 
 
-def wait_until(look: Callable[[], T], seconds: float = 40.0) -> T:
+def wait_until(look: Callable[[], T], seconds: float = 90.0) -> T:
     """What `look` returns as soon as it is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

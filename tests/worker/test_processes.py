@@ -16,9 +16,10 @@ ENDLESS, SHORT = 1_000_000, 4
 
 @pytest.fixture
 def live(settings: Settings, redis_server: RedisServer) -> Settings:
-    """The settings of a service whose broker is there, and whose leases are short."""
+    """The settings of a service whose broker is there, and whose leases are short; not so short that a
+    busy machine's worker loses one."""
     return Settings(
-        **settings.model_dump() | {"broker_url": redis_server.url, "lease_seconds": 1.5, "log_format": "json"}
+        **settings.model_dump() | {"broker_url": redis_server.url, "lease_seconds": 4, "log_format": "json"}
     )
 
 
