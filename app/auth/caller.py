@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +25,7 @@ _bearer = HTTPBearer(
     bearerFormat="lethe_<public id>_<secret>",
     description="An API key, as the operator's command `python -m app.admin create-key` prints it once.",
 )
-_Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 _NOBODY = bytes(32)
 
 _FIND = text(
@@ -124,30 +124,25 @@ def _refused(detail: str, code: str) -> Unauthenticated:
     return Unauthenticated(detail, code=code, headers={"WWW-Authenticate": 'Bearer realm="lethe"'})
 
 
-async def _caller(request: Request, session: Session, credentials: _Credentials) -> Caller:
-    return await authenticate(session, credentials, request)
-
-
-async def _caller_without_session(request: Request, credentials: _Credentials) -> Caller:
-    """For calls that move many bytes: no connection to the database is held meanwhile."""
-    async with request.app.state.sessions() as session:
-        return await authenticate(session, credentials, request)
-
-
 class _Requires:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def __call__(self, caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+    async def __call__(self, request: Request, session: Session, credentials: _Credentials) -> Caller:
+        caller = await authenticate(session, credentials, request)
         caller.require(self._scope)
         return caller
 
 
 class _RequiresWithoutSession:
+    """For calls that move many bytes: no connection to the database is held meanwhile."""
+
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def __call__(self, caller: Annotated[Caller, Depends(_caller_without_session)]) -> Caller:
+    async def __call__(self, request: Request, credentials: _Credentials) -> Caller:
+        async with request.app.state.sessions() as session:
+            caller = await authenticate(session, credentials, request)
         caller.require(self._scope)
         return caller
 
@@ -160,4 +155,3 @@ AuditRead = Annotated[Caller, Depends(_Requires(Scope.AUDIT_READ))]
 Admin = Annotated[Caller, Depends(_Requires(Scope.ADMIN))]
 ModelsReadStreaming = Annotated[Caller, Depends(_RequiresWithoutSession(Scope.MODELS_READ))]
 ModelsWriteStreaming = Annotated[Caller, Depends(_RequiresWithoutSession(Scope.MODELS_WRITE))]
-RequestsReadStreaming = Annotated[Caller, Depends(_RequiresWithoutSession(Scope.REQUESTS_READ))]

@@ -27,10 +27,11 @@ _AUDIT = """
   INSERT INTO audit_log (tenant_id, actor, action, subject_id, request_id, data)
   VALUES (:tenant_id, :actor, 'deletion_request.create', :id, :http_request_id, CAST(:audited AS jsonb))
 """
+# In the order of the primary key, whose index then only grows at its end.
 _WITH_ITEMS = text(f"""
 WITH request AS ({_COLUMNS}), audited AS ({_AUDIT}), items AS (
   INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
-  SELECT :id, instance_hash, :tenant_id FROM ({UNPACKED}) AS named
+  SELECT :id, instance_hash, :tenant_id FROM ({UNPACKED}) AS named ORDER BY instance_hash
 ), history AS (
   INSERT INTO events (tenant_id, subject_id, type, data)
   SELECT :tenant_id, :id, 'request.succeeded', CAST(:audited AS jsonb) WHERE :status = 'succeeded'

@@ -41,10 +41,8 @@ def main() -> int:
 
 
 def _machine(load: float) -> dict:
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")),
-        platform.processor(),
-    )
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpu = names[0].split(":")[1].strip() if names else platform.processor()
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
@@ -60,18 +58,19 @@ def _report(result: dict) -> str:
     lines = [
         "# What the HTTP API costs",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; {versions}. One uvicorn process "
-        "each; PostgreSQL with default durability, the servers and the client on the same cores. Load average "
-        f"before the run: {machine['load_average_before']}. Medians of interleaved rounds.",
+        f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; {versions}. One uvicorn "
+        "process each; PostgreSQL with default durability; servers and client on the same cores. Load "
+        f"average before the run (other work on the same machine): {machine['load_average_before']}. Medians of "
+        "interleaved rounds.",
         "",
-        "| target | connections | requests/s | p50 ms | p99 ms | of the bare route |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| target | connections | requests/s | p50 ms | p99 ms | server CPU ms each | beside bare |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in result["requests"]:
         share = _share(row, result["requests"])
         lines.append(
             f"| {row['target']} | {row['connections']} | {row['per_second']:.0f} | {row['p50_ms']:.2f} |"
-            f" {row['p99_ms']:.2f} | {share} |"
+            f" {row['p99_ms']:.2f} | {row['server_cpu_ms']:.2f} | {share} |"
         )
     speeds = bytes_["megabytes_per_second"]
     lines += [
@@ -79,8 +78,8 @@ def _report(result: dict) -> str:
         f"One request with 100,000 instances ({big['megabytes']:.1f} MB of JSON) is accepted in "
         f"{big['seconds']:.2f} s (median of {big['times']}; worst {big['worst']:.2f} s).",
         "",
-        f"A checkpoint of {bytes_['mebibytes']} MiB: up {speeds['up']:.0f} MB/s (hashed, and forced to disk), down "
-        f"{speeds['down']:.0f} MB/s; on the same disk `cp` {speeds['cp']:.0f} MB/s, `cp` and `fsync` "
+        f"A checkpoint of {bytes_['mebibytes']} MiB: up {speeds['up']:.0f} MB/s (hashed, and forced to "
+        f"disk), down {speeds['down']:.0f} MB/s; on the same disk `cp` {speeds['cp']:.0f} MB/s, `cp` and `fsync` "
         f"{speeds['cp and fsync']:.0f} MB/s. The API's resident memory grew by at most "
         f"{bytes_['peak_rss_growth_mebibytes']:.0f} MiB.",
         "",

@@ -8,7 +8,9 @@ import time
 from statistics import median, quantiles
 from urllib.request import Request, urlopen
 
-from benchmarks.http.stage import INSTANCES, Stage, settle
+import psutil
+
+from benchmarks.http.stage import INSTANCES, Server, Stage, settle
 
 SECONDS = 2.0
 CONNECTIONS = (1, 8)
@@ -21,21 +23,21 @@ def measure(stage: Stage, rounds: int) -> list[dict]:
     ids = [json.loads(_ask(stage, POST, _body(random.Random(k), 10)))["id"] for k in range(50)]
     ids.append(json.loads(posted)["id"])
     targets = {
-        "POST, 10 instances": (stage.api.port, _posts(stage, POST)),
-        "POST, bare route, same SQL": (stage.bare.port, _posts(stage, "/same-sql")),
-        "GET one": (stage.api.port, [_get(stage, f"{POST}/{id}") for id in ids]),
-        "GET one, bare route, same SQL": (stage.bare.port, [_get(stage, f"/same-sql/{id}") for id in ids]),
-        "GET, empty route": (stage.bare.port, [_get(stage, "/empty")]),
+        "POST, 10 instances": (stage.api, _posts(stage, POST)),
+        "POST, bare route, same SQL": (stage.bare, _posts(stage, "/same-sql")),
+        "GET one": (stage.api, [_get(stage, f"{POST}/{id}") for id in ids]),
+        "GET one, bare route, same SQL": (stage.bare, [_get(stage, f"/same-sql/{id}") for id in ids]),
+        "GET, empty route": (stage.bare, [_get(stage, "/empty")]),
     }
-    for port, requests in targets.values():
-        _drive(port, requests, 8, 0.5)
+    for server, requests in targets.values():
+        _drive(server, requests, 8, 0.5)
     found: dict[tuple[str, int], list[dict]] = {}
     for _ in range(rounds):
         for connections in CONNECTIONS:
-            for name, (port, requests) in targets.items():
+            for name, (server, requests) in targets.items():
                 settle(stage.world)
                 found.setdefault((name, connections), []).append(
-                    _drive(port, requests, connections, SECONDS)
+                    _drive(server, requests, connections, SECONDS)
                 )
     return [_row(name, connections, runs) for (name, connections), runs in found.items()]
 
@@ -78,8 +80,10 @@ def _ask(stage: Stage, path: str, body: bytes) -> bytes:
         return content
 
 
-def _drive(port: int, requests: list[str], connections: int, seconds: float) -> dict:
-    order = {"port": port, "connections": connections, "seconds": seconds, "requests": requests}
+def _drive(server: Server, requests: list[str], connections: int, seconds: float) -> dict:
+    order = {"port": server.port, "connections": connections, "seconds": seconds, "requests": requests}
+    process = psutil.Process(server.process.pid)
+    before = sum(process.cpu_times()[:2])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.http.load"],
         input=json.dumps(order).encode(),
@@ -88,6 +92,7 @@ def _drive(port: int, requests: list[str], connections: int, seconds: float) -> 
     )
     found: dict = json.loads(done.stdout)
     assert found["failures"] == 0, f"{found['failures']} requests failed"
+    found["cpu_ms"] = (sum(process.cpu_times()[:2]) - before) * 1000 / found["requests"]
     return found
 
 
@@ -99,5 +104,6 @@ def _row(name: str, connections: int, runs: list[dict]) -> dict:
         "per_second": median(run["requests"] / run["seconds"] for run in runs),
         "p50_ms": median(cut[49] for cut in cuts),
         "p99_ms": median(cut[98] for cut in cuts),
+        "server_cpu_ms": median(run["cpu_ms"] for run in runs),
         "requests": sum(run["requests"] for run in runs),
     }

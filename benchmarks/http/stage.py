@@ -61,9 +61,11 @@ def _on(folder: Path, database: Database) -> Iterator[Stage]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
     environment["BENCHMARK_GIVEN"] = json.dumps(_given(world, key))
-    with _serve(folder, "app.main:create_app", environment) as api:
-        with _serve(folder, "benchmarks.http.bare:create_app", environment) as bare:
-            yield Stage(world, key, api, bare)
+    with (
+        _serve(folder, "app.main:create_app", environment) as api,
+        _serve(folder, "benchmarks.http.bare:create_app", environment) as bare,
+    ):
+        yield Stage(world, key, api, bare)
     engine.dispose()
 
 
