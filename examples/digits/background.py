@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from torch import nn
 
 from worker.engine.contract import Interrupted, Monitor
@@ -21,19 +21,29 @@ class InBackground:
         self._error: Exception | None = None
         self._started = time.monotonic()
         self.seconds = 0.0
+        self._bar: Progress | None = None
+        self._line = TaskID(0)
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
-    def wait(self, bar: Progress, note: str) -> nn.Module:
-        """Show a bar until the network is there. Raises what the work raised."""
-        line = bar.add_task(note, total=1)
+    def show(self, bar: Progress, note: str) -> None:
+        """Begin to show how far it is; `refresh` goes on."""
+        self._bar, self._line = bar, bar.add_task(note, total=self._total)
+
+    def refresh(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._line, completed=self._done, total=self._total)
+
+    def wait(self) -> nn.Module:
+        """The network, once it is there. Raises what the work raised."""
         while self._thread.is_alive():
             self._thread.join(0.1)
-            bar.update(line, completed=self._done, total=self._total)
-        bar.update(line, completed=self._total, total=self._total)
+            self.refresh()
         if self._error is not None:
             raise self._error
         assert self._network is not None
+        self._done = self._total
+        self.refresh()
         return self._network
 
     def stop(self) -> None:

@@ -82,8 +82,8 @@ def compare(
         monitor=Silent(),
     )
     rows, attacks = [], []
-    for task, found in report["tasks"].items():
-        beside = yardstick["tasks"][task]
+    for task, beside in yardstick["tasks"].items():
+        found = report["tasks"][task]
         for part, name in PARTS.items():
             if found[part] is None or (part == "unnamed_same_instances" and found["named"]):
                 continue

@@ -65,7 +65,8 @@ class Journey:
         )
         with self._bar() as bar:
             job = InBackground(lambda monitor: train_network(workshop, seed=self.seed, monitor=monitor))
-            network = job.wait(bar, "training")
+            job.show(bar, "training")
+            network = job.wait()
         found = memorised(network, workshop)
         self.console.print(memorised_table(found))
         save_network(network, self.output / "original.safetensors")
@@ -125,8 +126,9 @@ class Journey:
         )
         try:
             with self._bar() as bar:
-                done = self._follow_request(bar, request["id"])
-                retrained = retraining.wait(bar, "retraining, to compare")
+                retraining.show(bar, "retraining, to compare")
+                done = self._follow_request(bar, request["id"], retraining)
+                retrained = retraining.wait()
         finally:
             retraining.stop()
         number = done["result_version"]
@@ -163,19 +165,21 @@ class Journey:
         self.console.print(f"  digits it reads in held-out scans: {said}")
         self.console.print(f"  their (partly wrong) labels:       {batch.targets['digit'].tolist()}")
 
-    def _follow_request(self, bar: Progress, request_id: str) -> dict[str, Any]:
+    def _follow_request(self, bar: Progress, request_id: str, beside: InBackground) -> dict[str, Any]:
         line = bar.add_task("queued", total=1)
 
         def watch(request: dict[str, Any]) -> None:
+            beside.refresh()
             job = self.client.get(f"/v1/jobs/{request['job']}")
             if progress := job["progress"]:
                 bar.update(line, completed=progress["done"], total=progress["total"])
-            bar.update(line, description=f"version: {job['phase'] or request['status']}")
+            bar.update(line, description=f"new version: {job['phase'] or request['status']}")
 
         done = self.client.follow(f"/v1/deletion-requests/{request_id}", watch)
         if done["status"] != "succeeded":
-            self._give_up(f"The request ended {done['status']}", done)
-        bar.update(line, completed=1, total=1, description=f"version: {done['status']}")
+            job = self.client.get(f"/v1/jobs/{done['job']}")
+            self._give_up(f"The request ended {done['status']}", job)
+        bar.update(line, completed=1, total=1, description=f"new version: {done['status']}")
         return done
 
     def _settled(self, path: str, note: str) -> dict[str, Any]:
