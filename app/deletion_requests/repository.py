@@ -31,7 +31,8 @@ SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks,
   CASE WHEN r.registered_model_id IS NOT NULL THEN r.finished_at
     WHEN children.unfinished = 0 THEN children.finished_at END AS finished_at,
   children.ids AS children,
-  v.report #> ARRAY['requests', r.id::text] AS figures,
+  jsonb_path_query_array(v.report, '$.requests[*] ? (@.reference == $id)',
+    jsonb_build_object('id', r.id)) AS figures,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('status', substring(e.type FROM 9), 'at', e.created_at)
      ORDER BY e.id), '[]') FROM events e WHERE e.subject_id = r.id AND e.type LIKE 'request.%') AS transitions
 FROM deletion_requests r

@@ -77,7 +77,9 @@ class DeletionRequestView(Answer):
     error_code: str | None
     error_detail: str | None
     transitions: list[Transition]
-    figures: Any = Field(None, description="What the evaluation measured for this request")
+    figures: list[dict[str, Any]] | None = Field(
+        None, description="What the evaluation of the resulting version measured for this request, per task"
+    )
     children: list[uuid.UUID] | None = Field(None, description="Of a request on a data set: one per model")
 
 

@@ -60,8 +60,8 @@ def _report(result: dict) -> str:
         "",
         f"{machine['cpu']}, {machine['cores']} cores; Python {machine['python']}; {versions}. One uvicorn "
         "process each; PostgreSQL with default durability; servers and client on the same cores. Load "
-        f"average before the run (other work on the same machine): {machine['load_average_before']}. Medians of "
-        "interleaved rounds.",
+        f"average before the run (other work on the same machine): {machine['load_average_before']}. Medians "
+        "of interleaved rounds.",
         "",
         "| target | connections | requests/s | p50 ms | p99 ms | server CPU ms each | beside bare |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -79,8 +79,8 @@ def _report(result: dict) -> str:
         f"{big['seconds']:.2f} s (median of {big['times']}; worst {big['worst']:.2f} s).",
         "",
         f"A checkpoint of {bytes_['mebibytes']} MiB: up {speeds['up']:.0f} MB/s (hashed, and forced to "
-        f"disk), down {speeds['down']:.0f} MB/s; on the same disk `cp` {speeds['cp']:.0f} MB/s, `cp` and `fsync` "
-        f"{speeds['cp and fsync']:.0f} MB/s. The API's resident memory grew by at most "
+        f"disk), down {speeds['down']:.0f} MB/s; on the same disk `cp` {speeds['cp']:.0f} MB/s, `cp` and "
+        f"`fsync` {speeds['cp and fsync']:.0f} MB/s. The API's resident memory grew by at most "
         f"{bytes_['peak_rss_growth_mebibytes']:.0f} MiB.",
         "",
     ]

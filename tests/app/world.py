@@ -214,7 +214,7 @@ class World:
         )[0]
         model_id, head, tenant_id, number = row
         requests = self.rows("SELECT id FROM deletion_requests WHERE job_id = :j", j=job_id)
-        report = {"requests": {str(request.id): {"within": True} for request in requests}}
+        report = {"requests": [{"reference": str(request.id), "task": "digit"} for request in requests]}
         self.run("UPDATE model_versions SET state = 'superseded' WHERE id = :id", id=head)
         made = self.version(
             model_id,
