@@ -44,8 +44,10 @@ ROUTERS = (
     api_keys,
     operations,
 )
-# Threads that wait for the storage; each upload and download holds at most one at a time.
+# Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads
+# have their own: a slow client must not hold up downloads.
 STORAGE_THREADS = 16
+UPLOADS_AT_ONCE = 32
 
 DESCRIPTION = """Unlearning as a service. Register a model and the data it learned from, post deletion
 requests that name instances and tasks, and get a new version that behaves as if that supervision had never
@@ -82,11 +84,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     engine = async_engine(settings)
     threads = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
+    upload_threads = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="upload")
     background: set[asyncio.Task[None]] = set()
     app.state.settings = settings
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     app.state.storage = Storage(settings.storage_url)
     app.state.threads = threads
+    app.state.upload_threads = upload_threads
     app.state.background = background
     app.state.keys_being_marked = set()
     try:
@@ -95,4 +99,5 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
         if background:
             await asyncio.wait(background, timeout=5)
         threads.shutdown(wait=False)
+        upload_threads.shutdown(wait=False)
         await engine.dispose()

@@ -37,7 +37,7 @@ async def upload_checkpoint(
     await receive(
         state.sessions,
         state.storage,
-        state.threads,
+        state.upload_threads,
         caller,
         model,
         request.stream(),

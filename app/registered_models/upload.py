@@ -25,6 +25,7 @@ from models import Artifact, ModelVersion, RegisteredModel, time_ordered_id
 from models.states import ArtifactState, ModelStatus
 
 BLOCK = 1024 * 1024
+STALL_SECONDS = 60.0
 _MAY_RECEIVE = (ModelStatus.AWAITING_CHECKPOINT, ModelStatus.REJECTED)
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -67,7 +68,7 @@ async def receive(
             )
         return await _accept(sessions, caller, model, artifact_id, written)
     except BaseException:
-        await asyncio.shield(_discard(sessions, storage, threads, caller.tenant_id, artifact_id, path))
+        await asyncio.shield(_discard(sessions, storage, caller.tenant_id, artifact_id, path))
         raise
 
 
@@ -75,7 +76,7 @@ async def _bounded(body: AsyncIterator[bytes], announced: int | None, most: int)
     """The body in blocks of at least BLOCK bytes (the last one may be smaller)."""
     gathered = bytearray()
     total = 0
-    async for chunk in body:
+    while chunk := await _next(body):
         total += len(chunk)
         if total > most:
             raise _too_large(most)
@@ -90,6 +91,20 @@ async def _bounded(body: AsyncIterator[bytes], announced: int | None, most: int)
         )
     if gathered:
         yield bytes(gathered)
+
+
+async def _next(body: AsyncIterator[bytes]) -> bytes:
+    """The next chunk that is not empty; nothing at the end."""
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            while not (chunk := await anext(body, None)):
+                if chunk is None:
+                    return b""
+            return chunk
+    except TimeoutError:
+        raise BadRequest(
+            f"Nothing came for {STALL_SECONDS:.0f} seconds; nothing was kept.", code="upload_stalled"
+        ) from None
 
 
 async def _store(
@@ -164,12 +179,11 @@ async def _accept(
 async def _discard(
     sessions: Sessions,
     storage: Storage,
-    threads: ThreadPoolExecutor,
     tenant_id: uuid.UUID,
     artifact_id: uuid.UUID,
     path: str,
 ) -> None:
-    await asyncio.get_running_loop().run_in_executor(threads, storage.delete, path)
+    await asyncio.to_thread(storage.delete, path)
     async with sessions.begin() as session:
         await session.execute(
             update(Artifact)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app.core.storage import Storage
+from app.registered_models import upload
 from tests.app.conftest import calling
 from tests.app.running import Serving
 from tests.app.test_models import GOOD
@@ -100,6 +101,20 @@ async def test_uploads_that_leave_nothing(
     nobody = await registered.put("/v1/models/nobody/versions/1/checkpoint", content=b"x")
     assert (nobody.status_code, nobody.json()["code"]) == (404, "model_not_found")
     assert (await registered.put("/v1/models/reader/versions/2/checkpoint", content=b"x")).status_code == 405
+
+
+async def test_an_upload_that_stalls_is_given_up(
+    registered: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "STALL_SECONDS", 0.05)
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield WEIGHTS
+        await asyncio.sleep(30)
+
+    answer = await registered.put(PUT, content=stalls())
+    assert (answer.status_code, answer.json()["code"]) == (400, "upload_stalled")
+    assert stored_files(world) == []
 
 
 async def test_a_client_that_goes_away_leaves_nothing(served: Serving, world: World) -> None:
