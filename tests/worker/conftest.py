@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from app.core.settings import Settings
 from models import RegisteredModel
@@ -12,12 +11,6 @@ from tests.worker.tiny import Tiny, make_tiny
 from tests.worker.world import World
 from worker.equipment import Equipment, equip, put_away
 from worker.run import run_next
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """On networks this small, threads cost more than they bring, and tests run side by side."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

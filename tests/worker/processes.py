@@ -34,7 +34,7 @@ def wait_until(look: Callable[[], T], seconds: float = 90.0) -> T:
 @contextmanager
 def process(arguments: Sequence[str], settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process in a service of these settings; it, and what it spawned, is gone at the end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **_environment(settings)}
+    environment = {**os.environ, **_environment(settings)}
     with log.open("ab") as output:
         running = subprocess.Popen(
             [sys.executable, *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
