@@ -33,13 +33,14 @@ from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from models.states import IllegalTransition
 
+# Tried in this order: the calls that come most often first.
 ROUTERS = (
+    deletion_requests,
+    jobs,
     datasets,
     registered_models,
     checkpoints,
     instance_lists,
-    deletion_requests,
-    jobs,
     lookups,
     api_keys,
     operations,

@@ -10,7 +10,7 @@ _END = object()
 class Channel:
     """`send` on the event loop, iterate in the thread. At most `depth` blocks are in flight."""
 
-    def __init__(self, depth: int = 4) -> None:
+    def __init__(self, depth: int = 16) -> None:
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(depth)
         self._blocks: queue.SimpleQueue[bytes | BaseException | object] = queue.SimpleQueue()

@@ -17,14 +17,13 @@ from app.core.audit import audit_entry, event
 from app.core.channel import Channel
 from app.core.errors import BadRequest, Conflict, InvalidInput, TooLarge
 from app.core.rows import AnyRow
-from app.core.storage import Storage, Written
+from app.core.storage import PIECE, Storage, Written
 from app.jobs.opening import queue_validation
 from app.registered_models import repository
 from app.registered_models.service import model_not_found
 from models import Artifact, ModelVersion, RegisteredModel, time_ordered_id
 from models.states import ArtifactState, ModelStatus
 
-BLOCK = 1024 * 1024
 STALL_SECONDS = 60.0
 _MAY_RECEIVE = (ModelStatus.AWAITING_CHECKPOINT, ModelStatus.REJECTED)
 
@@ -73,7 +72,7 @@ async def receive(
 
 
 async def _bounded(body: AsyncIterator[bytes], announced: int | None, most: int) -> AsyncIterator[bytes]:
-    """The body in blocks of at least BLOCK bytes (the last one may be smaller)."""
+    """The body in blocks of at least PIECE bytes (the last one may be smaller)."""
     gathered = bytearray()
     total = 0
     while chunk := await _next(body):
@@ -81,7 +80,7 @@ async def _bounded(body: AsyncIterator[bytes], announced: int | None, most: int)
         if total > most:
             raise _too_large(most)
         gathered += chunk
-        if len(gathered) >= BLOCK:
+        if len(gathered) >= PIECE:
             yield bytes(gathered)
             gathered.clear()
     if announced is not None and total != announced:
