@@ -1,5 +1,7 @@
 """The operator's command."""
 
+import asyncio
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -36,6 +38,7 @@ async def test_from_a_tenant_to_a_key_and_back(command: CliRunner, app: FastAPI,
     assert key.startswith("lethe_")
     async with calling(app, key) as client:
         assert (await client.get("/v1/models")).status_code == 200
+        await asyncio.gather(*app.state.background)  # the commands below hold up the event loop
         listed = command.invoke(cli, ["list-keys"]).stdout
         assert listed.split("\t") == ["acme", key.split("_")[1], "desk", "models:read", "active\n"]
         assert command.invoke(cli, ["revoke-key", key.split("_")[1]]).exit_code == 0
