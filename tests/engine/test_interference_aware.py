@@ -23,6 +23,7 @@ from tests.engine.digits_problem import (
 from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, Refused, Silent
 from worker.engine.interference_aware import InterferenceAware
 from worker.engine.randomness import derived_generator
+from worker.engine.unlearning import rate_share
 
 BUDGET = Budget(visits=4)
 
@@ -238,3 +239,22 @@ def test_a_loss_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         run(request([1], (0,)), network=network)
     assert refused.value.code == "loss_not_finite"
+
+
+def test_a_single_instance_costs_as_much_retained_supervision_per_step_as_many_do() -> None:
+    def passes(visits: int) -> tuple[int, int]:
+        outcome = QUICK(
+            problem(request([3], (0, 1, 2))), Budget(visits), seed=1, device=CPU, monitor=Silent()
+        )
+        return outcome.steps, outcome.passes
+
+    (few, cost_of_few), (more, cost_of_more) = passes(4), passes(8)
+    assert more > few
+    assert cost_of_more - cost_of_few == (more - few) * (1 + 16)
+
+
+def test_the_rate_grows_with_the_number_of_steps_up_to_its_full_share() -> None:
+    shares = [rate_share(steps) for steps in (1, 40, 399, 400, 100_000)]
+    assert shares == sorted(shares)
+    assert shares[1] == pytest.approx(2 / 3 * 0.1**0.5)
+    assert shares[-1] == shares[-2] == 2 / 3

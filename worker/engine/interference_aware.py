@@ -47,10 +47,11 @@ class InterferenceAware:
         tasks = bind_tasks(problem.tasks, problem.train, problem.recipe.loss_weights, device)
         visits = budget.visits * budget.scale
         batch = min(budget.batch_size, len(plan.rows))
+        retain_batch = RETAIN_RATIO * budget.batch_size
         steps = ceil(visits * len(plan.rows) / batch)
         checks = ceil(CHECKS * (1 - EARLIEST_STOP) + 1) * len(plan.rows)
         calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
-        progress = Progress(monitor, calibrating + (1 + RETAIN_RATIO) * batch * steps + checks)
+        progress = Progress(monitor, calibrating + (batch + retain_batch) * steps + checks)
         clock = SnapshotClock(monitor, run_name(self.name, problem, budget, seed), self.snapshot_seconds)
         saved = clock.resume() or {}
 
@@ -65,7 +66,7 @@ class InterferenceAware:
         progress.done = calibrating
         run = Unlearning(
             original, problem, plan, tasks, calibration,
-            steps=steps, batch_size=batch, seed=seed, device=device,
+            steps=steps, batch_size=batch, retain_batch_size=retain_batch, seed=seed, device=device,
         )  # fmt: skip
         if "unlearning" in saved:
             run.resume(saved["unlearning"])

@@ -1,12 +1,14 @@
 """The unlearning loop: a copy of the original, moved until the request looks like data it never saw.
 
-b forget instances and `RETAIN_RATIO` · b retained ones per step; F forget instances, T tasks. The weight of
-retaining, the rate and the ratio are one setting for everything, chosen on development seeds.
+Per step, up to `Budget.batch_size` forget instances and always `RETAIN_RATIO` times that many retained ones:
+a request of one instance must not be answered by gradients over two. F forget instances, T tasks. The weight
+of retaining, the rate and the ratio are one setting for everything, chosen on development seeds.
 """
 
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import sqrt
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from worker.engine.supervision import Task, instance_divergences, instance_losse
 from worker.engine.trust_region import TrustRegion
 
 RATE_SHARE = 2 / 3
+STEPS_FOR_FULL_RATE = 400
 WARM_UP = 0.1
 INSPECTION = 4
 BASIS_LIFETIME = 100
@@ -43,6 +46,7 @@ class Unlearning:
         *,
         steps: int,
         batch_size: int,
+        retain_batch_size: int,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -54,7 +58,7 @@ class Unlearning:
         self._data = problem.train
         self._tasks = tasks
         self._device = device
-        self._peak = adam_rate(problem.recipe) * RATE_SHARE
+        self._peak = adam_rate(problem.recipe) * rate_share(steps)
         self._rows = plan.rows
         self._retained_rows = plan.retained
         self._retained = plan.retained.to(device)
@@ -73,8 +77,8 @@ class Unlearning:
         self._basis_step = 0
         self._forget_stream = RowStream(torch.arange(len(plan.rows)), batch_size, seed=seed, label="forget")
         pool = plan.retained.any(dim=1).nonzero().flatten()
-        self._retain_stream = RowStream(pool, RETAIN_RATIO * batch_size, seed=seed, label="retain")
-        self._basis_stream = RowStream(pool, batch_size, seed=seed, label="basis")
+        self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
+        self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
 
     @property
     def instances_per_step(self) -> int:
@@ -195,6 +199,12 @@ class Unlearning:
             self._device,
         )
         self._basis_step = self.done
+
+
+def rate_share(steps: int) -> float:
+    """The peak rate as a share of the recipe's. Adam's first steps are of full length whatever the gradient;
+    a run of few has no time to mend what they break, and has little to move for."""
+    return RATE_SHARE * min(1.0, sqrt(steps / STEPS_FOR_FULL_RATE))
 
 
 def _table(plan: ForgetPlan, calibration: Calibration, device: torch.device) -> RankTable:
