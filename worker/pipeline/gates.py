@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import hypot
 from typing import Any
 
 MEASURABLE = 50  # fewer instances than this decide nothing
@@ -20,7 +21,7 @@ class Miss:
         what = {
             "retained_drop": "lost {0:.1f} points on retained supervision",
             "unnamed_drop": "lost {0:.1f} points on the un-named supervision of the same instances",
-            "forget_excess": "is still {0:.1f} points better on what it was to forget than on the holdout",
+            "forget_excess": "is still at least {0:.1f} points better on the forgotten than on the holdout",
         }[self.gate]
         return f"Task {self.task!r} {what.format(self.figure)}; at most {self.bound:g} are allowed."
 
@@ -28,8 +29,8 @@ class Miss:
 def missed_gates(report: dict[str, Any], gates: dict[str, float]) -> list[Miss]:
     """Compare a report with a policy's bounds; a bound that the policy does not have is not checked.
 
-    After exact retraining a high score on the forget set is what any network scores that never saw it, so
-    `forget_excess` is not asked there.
+    `forget_excess` is missed only beyond what chance explains. It is not asked of exact retraining: there a
+    high score on the forget set is what any network scores that never saw it.
     """
     exact = report["run"]["guarantee"] == "exact"
     return [
@@ -46,7 +47,15 @@ def _figures(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
         if _measurable(found[part]):
             yield gate, found[part]["before"]["value"] - found[part]["after"]["value"]
     if _measurable(found["forget"]) and _measurable(found["holdout"]):
-        yield "forget_excess", found["forget"]["after"]["value"] - found["holdout"]["after"]["value"]
+        yield "forget_excess", _least_excess(found["forget"]["after"], found["holdout"]["after"])
+
+
+def _least_excess(forget: dict[str, Any], holdout: dict[str, Any]) -> float:
+    """The lower end of the difference's 95 % interval, in points. These are two samples of different
+    instances: on a hundred of each, chance alone makes differences of ten points. (A drop compares the same
+    instances before and after.)"""
+    error = hypot(forget["value"] - forget["low"], holdout["high"] - holdout["value"])
+    return float(forget["value"] - holdout["value"] - error)
 
 
 def _measurable(part: dict[str, Any] | None) -> bool:
