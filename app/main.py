@@ -28,6 +28,7 @@ from app.deletion_requests.endpoints import router as deletion_requests
 from app.instance_lists.endpoints import router as instance_lists
 from app.jobs.endpoints import router as jobs
 from app.lookups.endpoints import router as lookups
+from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
@@ -70,9 +71,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=partial(_lifespan, settings),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     for router in ROUTERS:
         app.include_router(router)
+    serve_documentation(app)
     for error in (LetheError, RequestValidationError, HTTPException, IllegalTransition, ClientDisconnect):
         app.add_exception_handler(error, handle_error)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

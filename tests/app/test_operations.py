@@ -1,5 +1,7 @@
 """What operators and their machines ask."""
 
+import re
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -15,7 +17,12 @@ pytestmark = pytest.mark.anyio
 async def test_the_root_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
     answer = await client.get("/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-    assert (await client.get("/docs")).status_code == 200
+    page = (await client.get("/docs")).text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(loaded) >= 2
+    for url in loaded:  # from this service, and from nowhere else
+        assert url.startswith("/docs/assets/")
+        assert (await client.get(url)).status_code == 200
 
 
 async def test_alive_and_ready(app: FastAPI, world: World) -> None:
