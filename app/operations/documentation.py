@@ -1,6 +1,6 @@
 """The API's reference at /docs. The page loads its scripts from this service and from nowhere else.
 
-FastAPI's own page would ask a public host for them, which shows nothing behind a firewall, and tells that host
+FastAPI's own page would ask a public host for them: it shows nothing behind a firewall, and tells that host
 who reads it.
 """
 
