@@ -27,7 +27,9 @@ class NewDataset(Sent):
     holdout_url: Location | None = Field(
         None, description="Data the models never trained on; a model cannot be registered without it"
     )
-    format: Literal["arrays"] = "arrays"
+    format: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
+        "arrays", description="arrays, nyuv2, cityscapes, or one that the operator has installed"
+    )
 
 
 class DatasetView(Answer):

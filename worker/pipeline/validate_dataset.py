@@ -14,7 +14,7 @@ from app.core.hashing import hash_instances
 from models import Dataset, DatasetInstance, Phase, Tenant
 from models.states import DatasetStatus
 from worker.engine.contract import Refused
-from worker.engine.data import Description, describe
+from worker.engine.data import Description, TargetDescription, describe
 from worker.jobs.lease import LeaseLost, held_job
 from worker.jobs.running import Running
 from worker.pipeline.fetch import fetch
@@ -136,10 +136,26 @@ def _targets(train: Description) -> list[dict[str, Any]]:
             "shape": list(target.shape),
             "supervised": int(target.present.sum()),
         }
-        if target.values == "integers" and target.shape == () and target.highest is not None:
-            entry |= {"kind": "classification", "outputs": int(target.highest) + 1}
-        else:
-            width = target.shape[0] if target.shape else 1
-            entry |= {"kind": "regression", "outputs": width}
+        kind, outputs = _likely_task(target)
+        entry |= {"kind": kind, "outputs": outputs}
         described.append(entry)
     return described
+
+
+def _likely_task(target: TargetDescription) -> tuple[str, int]:
+    """Kind and width of the task that such a target is usually for; the model's registration decides."""
+    classes = int(target.highest or 0) + 1
+    match target.values, target.shape:
+        case "integers", () if target.highest is not None:
+            return "classification", classes
+        case "integers", (_, _) if target.highest is not None:
+            return "segmentation", classes
+        case "reals", (1, _, _):
+            return "depth", 1
+        case "reals", (3, _, _):
+            return "normals", 3
+        case _, ():
+            return "regression", 1
+        case _, (width, *_):
+            return "regression", width
+    raise AssertionError(target.shape)
