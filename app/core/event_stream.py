@@ -32,6 +32,7 @@ STREAM_SECONDS = 600.0
 MAX_LISTED = 1000
 MEDIA_TYPE = "text/event-stream"
 _MAX_EVENT_ID = (1 << 63) - 1
+_MAX_DIGITS = 19
 
 _AFTER = (
     select(Event.id, Event.subject_id, Event.type, Event.data, Event.created_at)
@@ -105,7 +106,9 @@ def last_event_id(request: Request) -> int:
     sent = request.headers.get("last-event-id", "").strip()
     if not sent:
         return 0
-    if not (sent.isascii() and sent.isdigit() and int(sent) <= _MAX_EVENT_ID):
+    # The length first: Python refuses to read thousands of digits.
+    readable = sent.isascii() and sent.isdigit() and len(sent) <= _MAX_DIGITS
+    if not (readable and int(sent) <= _MAX_EVENT_ID):
         raise BadRequest(
             "Last-Event-ID must be the id of an event of this stream.", code="last_event_id_invalid"
         )

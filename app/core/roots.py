@@ -1,5 +1,6 @@
 """Which URLs a tenant may name: only those below the roots that the operator listed for it."""
 
+import errno
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +27,24 @@ def allowed_url(url: str, roots: list[str]) -> str:
 
 
 def canonical_url(url: str) -> str:
-    """Raises `InvalidInput`, code url_invalid."""
+    """The form that is stored and read again by whoever fetches: reading it changes it no further.
+
+    Raises `InvalidInput`, code url_invalid.
+    """
+    try:
+        canonical = _canonical(url)
+        stable = _canonical(canonical) == canonical
+    except (ValueError, OSError, RuntimeError) as error:  # brackets; a path too long; links in a circle
+        raise InvalidInput("The URL cannot be read as one.", code="url_invalid") from error
+    if not stable:
+        raise InvalidInput(
+            "The URL's path must not contain encoded '%', '?', '#' or control characters.",
+            code="url_invalid",
+        )
+    return canonical
+
+
+def _canonical(url: str) -> str:
     parts = urlsplit(url if "://" in url else f"file://{url}")
     path = unquote(parts.path)
     if "\0" in path or parts.query or parts.fragment or parts.username or parts.password:
@@ -36,7 +54,9 @@ def canonical_url(url: str) -> str:
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not path.startswith("/"):
             raise InvalidInput("A local URL looks like file:///folder/file.", code="url_invalid")
-        return f"file://{Path(path).resolve()}"
+        resolved = Path(path).resolve()
+        _refuse_too_long(resolved)
+        return f"file://{resolved}"
     if parts.scheme not in OBJECT_STORES or not parts.netloc:
         known = ", ".join(("file", *OBJECT_STORES))
         raise InvalidInput(f"The URL's scheme must be one of {known}.", code="url_invalid")
@@ -44,6 +64,15 @@ def canonical_url(url: str) -> str:
     if any(segment in (".", "..") for segment in segments):
         raise InvalidInput("The URL's path must not contain '.' or '..'.", code="url_invalid")
     return f"{parts.scheme}://{parts.netloc.lower()}/{'/'.join(segments)}"
+
+
+def _refuse_too_long(path: Path) -> None:
+    """No file system of ours takes such a path, so that nothing can lie there. Raises `OSError`."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
 
 
 def _below(url: str, root: str) -> bool:

@@ -16,7 +16,8 @@ from pydantic import (
     StringConstraints,
 )
 
-MAX_METADATA_BYTES = 16 * 1024
+MAX_JSON_CHARACTERS = 16 * 1024
+MAX_JSON_DEPTH = 32
 
 
 class Sent(BaseModel):
@@ -39,14 +40,30 @@ def _not_an_id(name: str) -> str:
     raise ValueError("a name must not look like an id")
 
 
-def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What PostgreSQL's jsonb takes: valid Unicode without NUL, and not too much of it."""
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
-    if len(text) > MAX_METADATA_BYTES:
-        raise ValueError(f"metadata must stay below {MAX_METADATA_BYTES} characters of JSON")
-    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("metadata must not hold NUL characters or lone surrogates")
-    return metadata
+def storable(value: Any, most: int = MAX_JSON_CHARACTERS) -> Any:
+    """What PostgreSQL's jsonb takes: finite numbers, valid Unicode without NUL, and not too much of it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if len(text) > most:
+        raise ValueError(f"it must stay below {most} characters of JSON")
+    # Backslashes that were sent come doubled, and are not the start of an escape.
+    if "\\u0000" in text.replace("\\\\", "") or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it must not hold NUL characters or lone surrogates")
+    if _depth(value) > MAX_JSON_DEPTH:
+        raise ValueError(f"it must not be nested more than {MAX_JSON_DEPTH} deep")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Level by level: a recursive count would itself go too deep."""
+    depth, level = 0, [value]
+    while level:
+        containers = [part for part in level if isinstance(part, (dict, list))]
+        level = [item for part in containers for item in (part.values() if isinstance(part, dict) else part)]
+        depth += bool(containers)
+    return depth
 
 
 def rfc3339(moment: datetime) -> str:
@@ -63,7 +80,7 @@ Name = Annotated[
 TaskName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
-Metadata = Annotated[dict[str, Any], AfterValidator(_storable)]
+Metadata = Annotated[dict[str, Any], AfterValidator(storable)]
 SentId = Annotated[uuid.UUID, Field(strict=False)]
 InstanceId = Annotated[str, StringConstraints(min_length=1, max_length=256)] | StrictInt
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]

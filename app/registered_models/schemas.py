@@ -1,11 +1,11 @@
 """Registered models, their versions and aliases on the wire."""
 
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from app.core.wire import Answer, LongText, Moment, Name, Sent, TaskName
+from app.core.wire import Answer, LongText, Moment, Name, Sent, TaskName, storable
 
 Method = Literal["interference_aware", "retrain"]
 AliasName = Annotated[
@@ -14,7 +14,7 @@ AliasName = Annotated[
     Field(description="1 to 64 lower-case letters, digits, dots, dashes, underscores; a letter first"),
 ]
 MAX_TASKS = 63
-MAX_NETWORK_FIELDS = 64
+MAX_NETWORK_CHARACTERS = 256 * 1024  # a transformer's configuration may name a thousand labels, twice
 
 
 class Network(Sent):
@@ -23,6 +23,11 @@ class Network(Sent):
     model_config = ConfigDict(extra="allow", strict=True)
 
     kind: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        storable(self.__pydantic_extra__, MAX_NETWORK_CHARACTERS)
+        return self
 
 
 class Task(Sent):

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.app.world import World
+from tests.app.world import World, nested
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ async def test_a_request_is_recorded_and_queued(client: httpx.AsyncClient, world
     world.ready_model()
     answer = await client.post(
         "/v1/deletion-requests",
-        json=body(reference="case 7", regulation="gdpr", metadata={"desk": 4}),
+        json=body(reference="case 7", regulation="gdpr", metadata={"desk": 4, "text": "\\u0000"}),
     )
     assert answer.status_code == 202, answer.text
     made = answer.json()
@@ -30,9 +30,8 @@ async def test_a_request_is_recorded_and_queued(client: httpx.AsyncClient, world
         k: v for k, v in made.items() if k not in times
     }
     assert shown["status"] == "queued"
-    assert shown["scope"] == "full"
-    assert shown["tasks"] == ["digit", "parity"]
-    assert shown["metadata"] == {"desk": 4}
+    assert (shown["scope"], shown["tasks"]) == ("full", ["digit", "parity"])
+    assert shown["metadata"] == {"desk": 4, "text": "\\u0000"}
     assert [step["status"] for step in shown["transitions"]] == ["queued"]
     assert world.run("SELECT count(*) FROM deletion_request_items") == 2
     assert world.run("SELECT due_at::date - created_at::date FROM deletion_requests") == 30
@@ -106,6 +105,7 @@ REFUSED: list[tuple[str, dict[str, object], int, str]] = [
     ("an unknown method", {"method": "wish"}, 422, "validation_error"),
     ("NUL in the reference", {"reference": "a\x00b"}, 422, "validation_error"),
     ("NUL in the metadata", {"metadata": {"a": ["\x00"]}}, 422, "validation_error"),
+    ("metadata too deep", {"metadata": {"a": nested(300)}}, 422, "validation_error"),
     ("too much metadata", {"metadata": {"a": "x" * 20000}}, 422, "validation_error"),
     ("everything", {"instances": [f"scan-{i}" for i in range(20)]}, 422, "would_erase_task"),
 ]

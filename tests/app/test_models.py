@@ -1,12 +1,13 @@
 """Registering models, and reading them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.app.world import World
+from tests.app.world import World, nested
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +21,8 @@ GOOD: dict[str, Any] = {
     "dataset": "scans",
     "recipe": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 3, "batch_size": 32},
 }
+
+NETWORK: dict[str, Any] = GOOD["network"]
 
 
 async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) -> None:
@@ -98,6 +101,10 @@ async def test_models_that_are_refused(
         "unknown method": ({"policy": {"method": "forget_it"}}, 422, "validation_error"),
         "a negative gate": ({"policy": {"gates": {"retained_drop": -1}}}, 422, "validation_error"),
         "no kind": ({"network": {"inputs": 3}}, 422, "validation_error"),
+        "a network with NUL": ({"network": NETWORK | {"a": "\0"}}, 422, "validation_error"),
+        "a network too deep": ({"network": NETWORK | {"a": nested(40)}}, 422, "validation_error"),
+        "a network too long": ({"network": NETWORK | {"hidden": [8] * 100_000}}, 422, "validation_error"),
+        "a URL with a bracket": ({"checkpoint_url": "file://[x/"}, 422, "url_invalid"),
         "unknown field": ({"owner": "me"}, 422, "validation_error"),
         "no recipe": ({"recipe": None}, 422, "validation_error"),
         "a name with a slash": ({"name": "a/b"}, 422, "validation_error"),
@@ -106,6 +113,14 @@ async def test_models_that_are_refused(
         with subtests.test(name):
             answer = await client.post("/v1/models", json=GOOD | changes)
             assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    # What JSON libraries write, though JSON has no such thing.
+    for odd in ("NaN", "1e999", '"\\ud800"'):
+        with subtests.test(odd):
+            body = json.dumps(GOOD).replace('"inputs": 64', f'"inputs": {odd}')
+            answer = await client.post(
+                "/v1/models", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (422, "validation_error"), answer.text
     assert world.run("SELECT count(*) FROM registered_models") == 0
 
 

@@ -25,6 +25,13 @@ POLICY = {
 TASKS = ("digit", "parity")
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 class World:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine

@@ -30,11 +30,21 @@ def test_below_a_root(tmp_path: Path) -> None:
         "s3:///team/x",
         "relative/path.npz",
         "",
+        "file://[root/x.npz",
+        "s3://a\u2100b/x.npz",
+        "file://{root}/%252e%252e/outside.npz",
+        "file://{root}/x%3fy.npz",
+        "file://{root}/x%23y.npz",
+        "file://{root}/x%0a.npz",
+        "file://{root}/circle/x.npz",
+        "file://{root}/" + "x" * 300,
+        "s3://bucket/team/%252e%252e/team-b/x.npz",
     ],
 )
 def test_outside_every_root(tmp_path: Path, url: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
+    (root / "circle").symlink_to(root / "circle")
     with pytest.raises(InvalidInput):
         allowed_url(url.replace("{root}", str(root)), [f"file://{root}", "s3://bucket/team"])
 
