@@ -13,6 +13,9 @@ from worker.engine.contract import Refused
 from worker.engine.methods import METHODS
 from worker.equipment import Equipment, equip, put_away
 from worker.jobs.monitor import JobMonitor
+from worker.jobs.running import Running
+from worker.pipeline import deletion
+from worker.pipeline.load import Loaded, load
 from worker.run import run_next
 
 CANCEL_JOB = "UPDATE jobs SET status = 'cancelling', cancel_requested_at = now() WHERE status = 'running'"
@@ -108,6 +111,28 @@ def test_when_all_requests_are_taken_back_the_job_is_cancelled(
         assert run_next(equipment)
     assert world.job(job.id).status == "cancelled"
     assert world.request(request.id).status == "cancelled"
+
+
+@pytest.mark.parametrize("order", [[TAKE_BACK], [TAKE_BACK, CANCEL_JOB]])
+def test_a_request_taken_back_before_its_job_has_loaded_anything_is_cancelled(
+    order: list[str],
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, request = world.job_with_request(model)
+
+    def load_too_late(running: Running) -> Loaded:
+        for statement in order:
+            world.execute(statement, id=request.id)
+        return load(running)
+
+    monkeypatch.setattr(deletion, "load", load_too_late)
+    assert run_next(equipment)
+    assert world.job(job.id).status == "cancelled"
+    assert world.request(request.id).status == "cancelled"
+    assert outcomes(world) == ["cancelled"]
 
 
 def test_a_drained_run_leaves_a_snapshot_and_the_next_attempt_goes_on_from_it(

@@ -14,9 +14,12 @@ from app.core import settling
 from app.core.logging import get_logger
 from app.core.storage import Written
 from models import Job, Phase
+from models.states import RunStatus
 from worker.engine.checkpoint import write_checkpoint
 from worker.engine.contract import Outcome, Refused
 from worker.jobs.artifacts import discard_pending, mark_stored, store_file
+from worker.jobs.heartbeat import Order
+from worker.jobs.monitor import Stopped
 from worker.jobs.running import Running
 from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import evaluate
@@ -101,6 +104,8 @@ def _settle_without_version(running: Running, loaded: Loaded) -> None:
     get_logger(__name__).info("nothing_to_forget")
 
     def change(session: Session, job: Job) -> None:
+        if job.status == RunStatus.CANCELLING or not loaded.requests:  # all was taken back
+            raise Stopped(Order.CANCEL)
         job.report = {"nothing_to_forget": True}
         settling.succeed(session, job, running.claim.actor, version_id=loaded.base.version_id)
 
