@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from app.core.database import async_engine
 from app.core.errors import LetheError
 from app.core.logging import configure_logging
 from app.core.openapi import describe, operation_id
+from app.core.parameters import refuse_unknown_parameters
 from app.core.problems import handle_error
 from app.core.request_context import RequestContext
 from app.core.settings import Settings, get_settings
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=partial(_lifespan, settings),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_parameters)],
         docs_url=None,
         redoc_url=None,
     )

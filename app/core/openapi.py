@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from app.core.problems import MEDIA_TYPE, Problem
 
-ALWAYS = (401, 403, 500, 503)
+ALWAYS = (401, 403, 422, 500, 503)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

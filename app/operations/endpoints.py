@@ -26,13 +26,13 @@ async def to_the_documentation() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=problems(422))
 async def healthz() -> Health:
     """The process answers. Nothing else is looked at."""
     return Health(status="ok")
 
 
-@router.get("/readyz", responses=problems(503))
+@router.get("/readyz", responses=problems(422, 503))
 async def readyz(request: Request) -> Health:
     """The database answers and has the schema that this version needs, and the storage can be written."""
     state = request.app.state
@@ -48,7 +48,10 @@ async def readyz(request: Request) -> Health:
     return Health(status="ready")
 
 
-@router.get("/metrics", responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}})
+@router.get(
+    "/metrics",
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **problems(422)},
+)
 async def metrics(request: Request) -> Response:
     """This process's counters, and the queue as the database tells it."""
     try:

@@ -209,6 +209,16 @@ async def test_what_is_forgotten_already_succeeds_at_once(client: httpx.AsyncCli
     assert world.run(kept, r=request_id) == 2
 
 
+async def test_a_mistyped_parameter_is_refused_and_deletes_nothing(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    answer = await client.post("/v1/deletion-requests?dryrun=true", json=body())
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_parameter")
+    assert "it takes dry_run" in answer.json()["detail"]
+    assert (await client.get("/v1/deletion-requests")).json()["data"] == []
+
+
 async def test_a_dry_run_estimates_and_writes_nothing(client: httpx.AsyncClient, world: World) -> None:
     world.ready_model()
     headers = {"Idempotency-Key": "k"}
