@@ -21,6 +21,14 @@ def mentioning(text: str | Path) -> list[psutil.Process]:
     return found
 
 
+def lives(process: psutil.Process) -> bool:
+    """False for one that has ended and that init has not collected yet, too."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def child_of(pid: int | None) -> int:
     """The one child of `pid`."""
     (child,) = psutil.Process(pid).children()

@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.standalone.processes import descendants_of
+from tests.standalone.processes import descendants_of, lives
 from tests.standalone.waiting import eventually
 
 
@@ -38,7 +38,7 @@ def test_the_command_survives_being_killed_and_stops_when_told(tmp_path: Path) -
         assert killed.stdout is not None
         key = re.search(r"API key +(lethe_\w+) ", killed.stdout.read())
         assert key is not None
-    assert eventually(lambda: not any(each.is_running() for each in running), seconds=10)
+    assert eventually(lambda: not any(lives(each) for each in running), seconds=10)
 
     with start(tmp_path) as stopped:
         url = json.loads((tmp_path / "ready.json").read_text())["url"]
@@ -52,5 +52,5 @@ def test_the_command_survives_being_killed_and_stops_when_told(tmp_path: Path) -
     assert key[1] not in output
     assert "the one that the first start showed on" in output
     assert output.endswith("Stopping ...\n")
-    assert not any(each.is_running() for each in running)
+    assert eventually(lambda: not any(lives(each) for each in running), seconds=5)
     assert not (tmp_path / "ready.json").exists()
