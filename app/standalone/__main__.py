@@ -1,10 +1,8 @@
 """`python -m app.standalone`: run the embedded deployment until Ctrl-C or SIGTERM."""
 
-import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -13,8 +11,7 @@ from app.standalone.announcement import announcement, write_ready_file
 from app.standalone.deployment import EmbeddedDeployment
 from app.standalone.ports import LOOPBACK
 from app.standalone.refusals import StandaloneError
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from app.standalone.stop_signals import Stopped, raise_on_stop_signals
 
 
 def run(
@@ -65,7 +62,7 @@ def run(
         postgres_binaries=postgres_bin,
         say=_say,
     )
-    _let_signals_stop(deployment)
+    raise_on_stop_signals(deployment.hurry)
     try:
         print("Starting PostgreSQL, Redis, API, relay and workers ...", flush=True)
         deployment.start()
@@ -73,7 +70,7 @@ def run(
         if ready_file is not None:
             write_ready_file(ready_file, deployment)
         threading.Event().wait()
-    except KeyboardInterrupt:
+    except Stopped:
         print("Stopping ...", flush=True)
     except (StandaloneError, OSError) as error:
         print(error, file=sys.stderr, flush=True)
@@ -86,22 +83,6 @@ def run(
 
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
-
-
-def _let_signals_stop(deployment: EmbeddedDeployment) -> None:
-    """The first signal interrupts whatever runs in this thread; later ones speed up the stop that follows."""
-    stopping = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
-            deployment.hurry()
-            return
-        stopping = True
-        raise KeyboardInterrupt
-
-    for number in STOP_SIGNALS:
-        signal.signal(number, stop)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ with it. Stops everything it started, however it ends.
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import FrameType
 
 import torch
 from rich.console import Console
 
 from app.standalone.deployment import EmbeddedDeployment
 from app.standalone.refusals import StandaloneError
+from app.standalone.stop_signals import Stopped, raise_on_stop_signals
 from examples.digits.client import Client, JourneyFailed
 from examples.digits.journey import Journey
 
@@ -30,14 +29,13 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the results go")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="lethe-demo-") as folder:
             _run(Path(folder), options.output, options.seed, console)
-    except KeyboardInterrupt:
+    except Stopped:
         console.print("Stopped; nothing is left running.")
         return STOPPED
     except (JourneyFailed, StandaloneError, OSError) as error:
@@ -49,7 +47,9 @@ def main() -> int:
 def _run(folder: Path, output: Path, seed: int, console: Console) -> None:
     started = time.monotonic()
     console.print("[bold]Lethe[/bold]: starting PostgreSQL, Redis, API, relay and worker ...")
-    with EmbeddedDeployment(folder / "lethe") as deployment:
+    deployment = EmbeddedDeployment(folder / "lethe")
+    raise_on_stop_signals(deployment.hurry)
+    with deployment:
         console.print(f"  ready at {deployment.url} after {time.monotonic() - started:.0f} s")
         client = Client(deployment.url, deployment.api_key or "")
         try:
@@ -59,10 +59,6 @@ def _run(folder: Path, output: Path, seed: int, console: Console) -> None:
         console.print(f"\nThe API's docs were at {deployment.url}/docs while this ran;")
         console.print("[bold]make serve[/bold] keeps a deployment running, with its docs at /docs.")
     console.print(f"Everything is stopped again. It took {time.monotonic() - started:.0f} s.")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
