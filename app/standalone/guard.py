@@ -82,6 +82,8 @@ def _start(options: argparse.Namespace, libc: ctypes.CDLL) -> int | None:
         libc.prctl(PR_SET_PDEATHSIG, options.stop_signal, 0, 0, 0)
         if os.getppid() != guard:
             os._exit(1)
+        # Ignored signals are inherited, and a shell ignores SIGINT for what it starts in the background.
+        signal.signal(options.stop_signal, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
 
     try:

@@ -1,7 +1,8 @@
 """Digests of source code: what a cached network or a finished row depends on.
 
 The digest of a module covers the modules of this project that it imports, directly or not, and nothing else:
-a changed method does not ask for retraining. Comments, docstrings and layout do not count.
+a changed method asks neither for retraining nor for the other methods' runs. Comments, docstrings and layout
+do not count.
 """
 
 import ast
@@ -11,22 +12,31 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("worker", "benchmarks", "examples")
+REGISTRIES = ("worker.engine.methods",)
+"""Not followed: a registry imports every method, and each row depends on its own only."""
 
 
 @cache
 def code_digest(*modules: str) -> str:
     """SHA-256 (hex, 16 digits) over the modules and all of the project that they import."""
-    found: dict[str, str] = {}
+    text = "".join(f"{name}\0{_digest(name)}\n" for name in sorted(modules_of(*modules)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def modules_of(*modules: str) -> set[str]:
+    """The modules and all of the project that they import, directly or not."""
+    found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        tree = _parse(name)
-        found[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
-        waiting.extend(_imports(tree))
-    text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(found.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if name not in found:
+            found.add(name)
+            waiting.extend(_imports(_parse(name)))
+    return found
+
+
+def _digest(module: str) -> str:
+    return hashlib.sha256(ast.dump(_without_docstrings(_parse(module))).encode()).hexdigest()
 
 
 def _parse(module: str) -> ast.Module:
@@ -46,7 +56,7 @@ def _imports(tree: ast.Module) -> list[str]:
             names.extend(
                 submodule for alias in node.names if _is_module(submodule := f"{node.module}.{alias.name}")
             )
-    return [name for name in names if name.split(".")[0] in PACKAGES]
+    return [name for name in names if name.split(".")[0] in PACKAGES and name not in REGISTRIES]
 
 
 @cache

@@ -15,7 +15,7 @@ from benchmarks.unlearning.grid import AXES, Scale
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
-from benchmarks.unlearning.source_code import _without_docstrings, code_digest
+from benchmarks.unlearning.source_code import _without_docstrings, code_digest, modules_of
 from benchmarks.unlearning.sources import DIGITS
 from benchmarks.unlearning.statistics_of_rows import paired, spread
 from benchmarks.unlearning.tuning import DEVELOPMENT_SEEDS, choose
@@ -49,6 +49,13 @@ def test_a_line_cut_short_is_passed_over_and_the_next_one_is_whole(tmp_path: Pat
 def test_what_determines_a_row_changes_its_key(other: Job) -> None:
     assert other.key != JOB.key
     assert replace(JOB, axis="steps").key == JOB.key
+
+
+def test_a_method_is_not_part_of_the_others_rows() -> None:
+    assert "worker.engine.interference_aware" in modules_of("worker.engine.interference_aware")
+    shared = modules_of("benchmarks.unlearning.execution") | modules_of("worker.engine.baselines.scrub")
+    assert "worker.engine.measurement" in shared
+    assert not shared & {"worker.engine.interference_aware", "worker.engine.calibration"}
 
 
 def test_a_method_does_not_change_the_digest_of_training() -> None:

@@ -68,7 +68,9 @@ def test_stopping_sends_the_stop_signal(tmp_path: Path) -> None:
             stop_signal=signal.SIGINT,
         )
     )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background
     process.start()
+    signal.signal(signal.SIGINT, before)
     assert eventually(lambda: any(each.name() == "tail" for each in mentioning(tmp_path)))
     process.stop()
     assert process.exit_code == 128 + signal.SIGINT

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.engine.contract import Problem, Recipe
-from worker.engine.descent import Descent, Restart, descend
+from worker.engine.contract import Problem
+from worker.engine.descent import Descent, Restart, adam_rate, descend
 from worker.engine.forget_groups import ForgetGroup, ForgetPlan
 from worker.engine.measurement import Measurement, measure
 from worker.engine.percentile import evidence, percentiles, target_losses
@@ -26,7 +26,6 @@ from worker.engine.teacher import calibrate_kappa, extrapolate
 
 RETAIN_SAMPLE = 512
 HOLDOUT_SAMPLE = 2048
-SGD_TO_ADAM = 1 / 30
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ class Calibration:
     def from_state(state: Mapping[str, Any], device: torch.device) -> "Calibration":
         moved = {name: value.to(device) for name, value in state["teacher"].items()}
         return Calibration(**{**state, "teacher": moved})
-
-
-def adam_rate(recipe: Recipe) -> float:
-    """L, the peak learning rate as Adam would have it. A rate for plain descent means about 30 times less."""
-    return recipe.learning_rate * (SGD_TO_ADAM if recipe.optimizer == "sgd" else 1.0)
 
 
 def calibration_passes(plan: ForgetPlan, holdout: int, settings: CalibrationSettings) -> int:

@@ -8,13 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from worker.engine.contract import Data, Refused
+from worker.engine.contract import Data, Recipe, Refused
 from worker.engine.progress import Progress
 from worker.engine.randomness import borrowed_global_generator, derive_seed
 from worker.engine.rows import RowStream
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
 
 INSPECTION = 16
+SGD_TO_ADAM = 1 / 30
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Restart:
 
     snapshot: Mapping[str, Any] | None
     offer: Callable[[Callable[[], Mapping[str, Any]]], None]
+
+
+def adam_rate(recipe: Recipe) -> float:
+    """L, the peak learning rate as Adam would have it. A rate for plain descent means about 30 times less."""
+    return recipe.learning_rate * (SGD_TO_ADAM if recipe.optimizer == "sgd" else 1.0)
 
 
 def descend(

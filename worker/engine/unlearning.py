@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.engine.calibration import Calibration, adam_rate
+from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
-from worker.engine.descent import check_finite, load_optimizer, optimizer_snapshot
+from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_loss import RankTable
 from worker.engine.guards import MICROBATCHES, guarded_gradients, other_tasks_bases

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from worker.engine.calibration import SGD_TO_ADAM
 from worker.engine.contract import Recipe
-from worker.engine.descent import Descent
+from worker.engine.descent import SGD_TO_ADAM, Descent
 
 
 @dataclass(frozen=True)
