@@ -11,7 +11,7 @@ from worker.engine.forget_loss import RankTable
 from worker.engine.percentile import evidence, percentiles, quantiles, target_losses
 from worker.engine.supervision import Task
 from worker.engine.tasks import TASK_KINDS
-from worker.engine.teacher import calibrate_kappa, extrapolate
+from worker.engine.teacher import extrapolate, scores_along, smallest_kappa
 
 
 def losses(seed: int, count: int) -> Tensor:
@@ -87,7 +87,8 @@ def test_kappa_is_the_smallest_that_reaches_the_goal() -> None:
     targets = torch.zeros(60, 1)
     original, reference = torch.zeros(60, 1), torch.full((60, 1), 0.2)
     # Closeness at κ is 100 · (1 − .2 κ).
-    assert calibrate_kappa(task, original, reference, targets, 100.0) == 0.0
-    assert calibrate_kappa(task, original, reference, targets, 70.0) == pytest.approx(1.5)
-    assert calibrate_kappa(task, original, reference, targets, 5.0) == 4.0
+    metrics = scores_along(task, original, reference, targets) / 60 * 100
+    assert smallest_kappa(metrics, 100.0) == 0.0
+    assert smallest_kappa(metrics, 70.0) == pytest.approx(1.5)
+    assert smallest_kappa(metrics, 5.0) == 4.0
     torch.testing.assert_close(extrapolate(original, reference, 1.0), reference)

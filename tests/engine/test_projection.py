@@ -8,7 +8,8 @@ from torch import Tensor
 
 from worker.engine.guards import guarded_gradients
 from worker.engine.orthogonalization import orthogonalize
-from worker.engine.projection import gradient_basis, join_bases, project_out
+from worker.engine.projection import gradient_basis, project_out
+from worker.engine.task_subspaces import TaskSubspaces, span
 
 SIZE = 12
 
@@ -54,12 +55,46 @@ def test_basis_of_vanished_gradients_is_empty_and_projects_nothing() -> None:
     torch.testing.assert_close(project_out(torch.ones(SIZE), basis), torch.ones(SIZE))
 
 
-@given(seeds)
-def test_joined_bases_span_each_and_may_overlap(seed: int) -> None:
-    one = gradient_basis(gradients(seed, 3), 1.0)
-    joined = join_bases([one, one, gradient_basis(gradients(seed + 1, 2), 1.0)], SIZE)
-    assert joined.shape[1] == 5
-    torch.testing.assert_close(project_out(one, joined), torch.zeros_like(one), atol=1e-9, rtol=0)
+def slow_projection(own: Tensor, column: int) -> Tensor:
+    """own (T, n, P) → P_t, straight from the definition: nothing of what the other tasks' bases hold."""
+    others = [gradient_basis(own[task]) for task in range(len(own)) if task != column]
+    left, values, _ = torch.linalg.svd(torch.cat(others, dim=1), full_matrices=False)
+    kept = left[:, values > 1e-6]
+    return torch.eye(own.shape[2], dtype=own.dtype) - kept @ kept.T
+
+
+@given(seeds, st.integers(2, 4), st.integers(1, 3), st.booleans())
+def test_shared_subspaces_project_as_each_task_s_own_bases_do(
+    seed: int, tasks: int, count: int, overlapping: bool
+) -> None:
+    own = gradients(seed, tasks * count).view(tasks, count, SIZE)
+    if overlapping:
+        own[1] = own[0]
+    columns = list(range(tasks))
+    forget = gradients(seed + 1, tasks)
+    subspaces = span(own.clone(), columns, columns)
+    expected = sum(slow_projection(own, column) @ forget[column] for column in columns)
+    torch.testing.assert_close(subspaces.outside(forget, columns), expected)
+    for column in columns:
+        projector = project_out(torch.eye(SIZE, dtype=own.dtype), subspaces.others(column))
+        torch.testing.assert_close(projector, slow_projection(own, column))
+        torch.testing.assert_close(projector @ projector, projector)
+        torch.testing.assert_close(projector, projector.T)
+
+
+@given(seeds, st.floats(1e-12, 1e12))
+def test_a_task_s_scale_does_not_change_what_it_spans(seed: int, scale: float) -> None:
+    own, forget = gradients(seed, 6).view(3, 2, SIZE), gradients(seed + 1, 3)
+    scaled = own * torch.tensor([scale, 1.0, 1.0], dtype=own.dtype)[:, None, None]
+    found = [span(each.clone(), range(3), range(3)).outside(forget, range(3)) for each in (own, scaled)]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+
+
+def test_a_single_task_has_no_other_to_stay_out_of() -> None:
+    subspaces = span(torch.zeros(0, 4, SIZE), [], [0])
+    forget = gradients(3, 1).float()
+    torch.testing.assert_close(subspaces.outside(forget, [0]), forget[0])
+    assert subspaces.others(0).shape == (SIZE, 0)
 
 
 @given(seeds, st.floats(1e-3, 1e3))
@@ -90,8 +125,8 @@ def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int) -
 
     retain = retain_loss(weight)
     forget = -2 * retain_loss(weight) + ((inputs @ weight).sum(dim=1) - 1).abs().mean()
-    basis = torch.zeros(12, 0, dtype=torch.float64)
-    guarded = guarded_gradients(retain, [forget], [basis], [weight], [head])[0]
+    free = TaskSubspaces(torch.zeros(0, 12).double(), {0: torch.zeros(0, 0).double()})
+    guarded = guarded_gradients([(retain, forget[None])], free, [0], [weight], [head])[0]
     (bare,) = torch.autograd.grad(retain_loss(weight), [weight])
     forgetting = guarded - bare
     step = 1e-5

@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from worker.engine.contract import Problem
 from worker.engine.descent import Descent, Restart, adam_rate, descend
 from worker.engine.forget_groups import ForgetGroup, ForgetPlan
+from worker.engine.forward import Precision
 from worker.engine.measurement import Measurement, measure
 from worker.engine.percentile import evidence, percentiles, target_losses
 from worker.engine.probe import shrink_and_perturb
 from worker.engine.progress import Progress
 from worker.engine.randomness import derived_generator
+from worker.engine.room import Room
 from worker.engine.snapshots import SnapshotClock
 from worker.engine.supervision import Task, task_weights, training_loss
-from worker.engine.teacher import calibrate_kappa, extrapolate
+from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_kappa
 
 RETAIN_SAMPLE = 512
 HOLDOUT_SAMPLE = 2048
+POOLED_AT_ONCE = 64  # instances whose held outputs are looked at together
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class Calibration:
 
     @staticmethod
     def from_state(state: Mapping[str, Any], device: torch.device) -> "Calibration":
-        moved = {name: value.to(device) for name, value in state["teacher"].items()}
+        moved = {
+            name: value if value.dtype == torch.float16 else value.to(device)  # half is how the host holds it
+            for name, value in state["teacher"].items()
+        }
         return Calibration(**{**state, "teacher": moved})
 
 
@@ -87,6 +93,7 @@ def calibrate(
     progress: Progress,
     clock: SnapshotClock,
     saved: Mapping[str, Any],
+    precision: Precision = "float32",
 ) -> Calibration:
     """original: frozen, in evaluation mode, on the device; it is not changed. saved: an earlier attempt's
     snapshot, or nothing."""
@@ -94,14 +101,17 @@ def calibrate(
     spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
     holdout = _shuffled(torch.arange(len(problem.calibration)), seed)[:HOLDOUT_SAMPLE].sort().values
 
-    def look(network: nn.Module, rows: Tensor, note: str, *, held_out: bool = False) -> Measurement:
+    def look(
+        network: nn.Module, rows: Tensor, note: str, *, held_out: bool = False, keep: bool = False
+    ) -> Measurement:
         data = problem.calibration if held_out else problem.train
         return measure(
-            network, tasks, data, rows, device=device, progress=progress, note=note, keep_outputs=True
-        )
+            network.to(device), tasks, data, rows,
+            device=device, progress=progress, note=note, keep_outputs=keep, precision=precision,
+        )  # fmt: skip
 
-    own = look(original, plan.rows, "original on the forget set")
-    own_spare = look(original, spare, "original on spare instances")
+    own = look(original, plan.rows, "original on the forget set", keep=True)
+    own_spare = look(original, spare, "original on spare instances", keep=True)
     own_holdout = look(original, holdout, "original on the holdout", held_out=True)
     kept = order[:RETAIN_SAMPLE]
     own_retained = look(original, kept, "original on retained instances")
@@ -114,8 +124,9 @@ def calibrate(
         network, cost = _train_companion(
             name, original, problem, plan, tasks, pools[name], settings,
             seed=seed, device=device, progress=progress,
-            restart=Restart(saved.get(name), _offering(clock, name, dict(finished))),
+            restart=Restart(saved.get(name), _offering(clock, name, dict(finished))), precision=precision,
         )  # fmt: skip
+        network.to("cpu")  # until it is looked at: the next one is trained in the meantime
         finished[name] = {
             "step": cost,  # passes, no fewer than steps: nothing is left to do
             "network": dict(network.state_dict()),
@@ -124,8 +135,8 @@ def calibrate(
         networks[name] = network
         passes += cost
 
-    drifted = look(networks["reference"], plan.rows, "reference on the forget set")
-    drifted_spare = look(networks["reference"], spare, "reference on spare instances")
+    drifted = look(networks["reference"], plan.rows, "reference on the forget set", keep=True)
+    drifted_spare = look(networks["reference"], spare, "reference on spare instances", keep=True)
     unseen = look(networks["probe"], plan.rows, "probe on the forget set")
     unseen_holdout = look(networks["probe"], holdout, "probe on the holdout", held_out=True)
 
@@ -143,10 +154,10 @@ def calibrate(
             task, group, plan, problem, spare, goal, typical,
             own, own_spare, drifted, drifted_spare, settings.kappa_pool,
         )  # fmt: skip
-        members = group.members.to(device)
-        teacher[task.name][members] = extrapolate(
-            own.outputs[task.name][members], drifted.outputs[task.name][members], kappa
-        )
+        for members in torch.split(group.members, POOLED_AT_ONCE):
+            places = members.to(teacher[task.name].device)
+            before, after = own.outputs[task.name][places], drifted.outputs[task.name][places]
+            teacher[task.name][places] = extrapolate(before.float(), after.float(), kappa).to(before.dtype)
         goals.append(goal)
         weights.append(weight)
         kappas.append(kappa)
@@ -183,6 +194,7 @@ def _train_companion(
     device: torch.device,
     progress: Progress,
     restart: Restart,
+    precision: Precision,
 ) -> tuple[nn.Module, int]:
     """The reference E (a copy of O that learns on) or the probe P, trained on `pool` rows of R."""
     reference = name == "reference"
@@ -213,6 +225,8 @@ def _train_companion(
         device=device,
         progress=progress,
         restart=restart,
+        room=Room(max(problem.recipe.batch_size, settings.reference_batch)),
+        precision=precision,
     )
     return network, passes
 
@@ -240,15 +254,24 @@ def _pooled_kappa(
 ) -> float:
     """κ on the group; a group smaller than the pool is filled up with retained instances that the reference
     did not see either, whose goal is the held-out metric."""
-    name, device = task.name, own.outputs[task.name].device
     fill = plan.retained[spare, group.column].nonzero().flatten()[: max(0, pool - len(group.members))]
-    rows = torch.cat([plan.rows[group.members], spare[fill]])
-    targets = problem.train.fetch(rows).targets[name].to(device)
-    members, fill = group.members.to(device), fill.to(device)
-    original = torch.cat([own.outputs[name][members], own_spare.outputs[name][fill]])
-    reference = torch.cat([drifted.outputs[name][members], drifted_spare.outputs[name][fill]])
-    blended = (goal * len(members) + typical * len(fill)) / len(rows)
-    return calibrate_kappa(task, original, reference, targets, blended)
+    pooled = len(group.members) + len(fill)
+    metrics = torch.zeros(len(KAPPAS), dtype=torch.float64)
+    for places, rows, before, after in (
+        (group.members, plan.rows, own.outputs, drifted.outputs),
+        (fill, spare, own_spare.outputs, drifted_spare.outputs),
+    ):
+        for some in torch.split(places, POOLED_AT_ONCE):
+            targets = problem.train.fetch(rows[some]).targets[task.name].to(task.ruler.device)
+            metrics += scores_along(task, _held(before, task, some), _held(after, task, some), targets)
+    blended = (goal * len(group.members) + typical * len(fill)) / pooled
+    return smallest_kappa(metrics * 100 / pooled, blended)
+
+
+def _held(outputs: Mapping[str, Tensor], task: Task, places: Tensor) -> Tensor:
+    """Some of the outputs that a measurement held, on the run's device and in full precision."""
+    values = outputs[task.name]
+    return values[places.to(values.device)].to(task.ruler.device, torch.float32)
 
 
 def _among(group: ForgetGroup, measured: Measurement) -> Tensor:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from worker.engine.contract import Data, Recipe, Refused
+from worker.engine.forward import Precision, answers
 from worker.engine.progress import Progress
 from worker.engine.randomness import borrowed_global_generator, derive_seed
+from worker.engine.room import Room
 from worker.engine.rows import RowStream
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
 
@@ -63,35 +65,50 @@ def descend(
     device: torch.device,
     progress: Progress,
     restart: Restart | None = None,
+    room: Room | None = None,
+    precision: Precision = "float32",
 ) -> int:
     """Train `network` in place on the supervision that `retained` (N, T) leaves; returns instance passes.
 
+    room: instances at once, where a batch need not be computed whole: the gradients are the same but for
+    batch normalisation in training mode, which then normalises each part by itself.
     Raises `Refused("loss_not_finite")`.
     """
     rows = retained.any(dim=1).nonzero().flatten()
     stream = RowStream(rows, descent.batch_size, seed=seed, label=label)
     optimizer = make_optimizer(network.parameters(), descent)
     weights = task_weights(tasks, device)
+    room = room or Room(stream.batch_size)
     first = 0
     if restart is not None and restart.snapshot is not None:
         first = min(int(restart.snapshot["step"]), descent.steps)
         network.load_state_dict(restart.snapshot["network"])
         load_optimizer(optimizer, restart.snapshot["optimizer"])
         progress.done = min(progress.total, progress.done + first * stream.batch_size)
+
+    def backward(rows: Tensor, counts: Tensor | None) -> Tensor:
+        batch = data.fetch(rows).to(device)
+        losses = instance_losses(tasks, answers(network, batch.inputs, precision), batch)
+        loss = training_loss(losses, retained[rows].to(device), weights, counts)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
     network.train(descent.training_mode)
     passes = first * stream.batch_size
     with borrowed_global_generator(derive_seed(seed, label), device):
         for step in range(first, descent.steps):
-            torch.manual_seed(derive_seed(seed, label, "step", step))
-            chosen = stream.batch(step)
-            batch = data.fetch(chosen).to(device)
-            mask = retained[chosen].to(device)
-            losses = instance_losses(tasks, network(batch.inputs), batch)
-            loss = training_loss(losses, mask, weights)
+            chosen, drawn = stream.batch(step), derive_seed(seed, label, "step", step)
+
+            def attempt(most: int, chosen: Tensor = chosen, drawn: int = drawn) -> Tensor:
+                optimizer.zero_grad(set_to_none=True)
+                torch.manual_seed(drawn)
+                parts = torch.split(chosen, most)
+                counts = retained[chosen].sum(dim=0).clamp(min=1).to(device) if len(parts) > 1 else None
+                return torch.stack([backward(part, counts) for part in parts]).sum(dim=0)
+
+            loss = room.run(attempt)
             if step % INSPECTION == 0:
-                check_finite(loss.detach(), label)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+                check_finite(loss, label)
             for group in optimizer.param_groups:
                 group["lr"] = descent.rate(step)
             optimizer.step()

@@ -15,6 +15,7 @@ from torch import nn
 from worker.engine.calibration import Calibration, CalibrationSettings, calibrate, calibration_passes
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 from worker.engine.forget_groups import ForgetPlan, plan_forgetting
+from worker.engine.forward import Precision
 from worker.engine.measurement import Measurement, measure
 from worker.engine.progress import Progress
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
@@ -35,6 +36,7 @@ class InterferenceAware:
     guarantee: Guarantee = "empirical"
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     snapshot_seconds: float = SECONDS_BETWEEN
+    precision: Precision = "float32"
 
     def __call__(
         self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
@@ -61,12 +63,14 @@ class InterferenceAware:
             calibration = calibrate(
                 original, problem, plan, tasks, self.calibration,
                 seed=seed, device=device, progress=progress, clock=clock, saved=saved,
+                precision=self.precision,
             )  # fmt: skip
             clock.offer_now(lambda: {"calibration": calibration.state()})
         progress.done = calibrating
         run = Unlearning(
             original, problem, plan, tasks, calibration,
             steps=steps, batch_size=batch, retain_batch_size=retain_batch, seed=seed, device=device,
+            precision=self.precision,
         )  # fmt: skip
         if "unlearning" in saved:
             run.resume(saved["unlearning"])
@@ -75,7 +79,7 @@ class InterferenceAware:
         def look() -> Measurement:
             return measure(
                 run.network, tasks, problem.train, plan.rows,
-                device=device, progress=progress, note="checking goals",
+                device=device, progress=progress, note="checking goals", precision=self.precision,
             )  # fmt: skip
 
         checked = 0
@@ -95,8 +99,8 @@ class InterferenceAware:
             guarantee=self.guarantee,
             steps=run.done,
             visits=run.done * batch / len(plan.rows),
-            passes=calibration.passes + run.done * run.instances_per_step,
-            forward_passes=calibration.forward_passes + (checked + 1) * len(plan.rows) + run.done * batch,
+            passes=calibration.passes + run.done * run.instances_per_step + run.basis_passes,
+            forward_passes=calibration.forward_passes + (checked + 1) * len(plan.rows) + run.original_passes,
             residuals=found,
             details=_details(plan, calibration, run, problem),
         )

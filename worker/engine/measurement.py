@@ -7,17 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from worker.engine.contract import Data
+from worker.engine.forward import Precision, answers
 from worker.engine.progress import Progress
+from worker.engine.room import Room
 from worker.engine.supervision import Task, instance_losses, instance_scores
 
-EVALUATION_BATCH = 256
+INSTANCES_AT_ONCE = 256
+NUMBERS_AT_ONCE = 1 << 24  # of inputs and targets: 19 instances of NYUv2 at 288 x 384
+HELD_AS_THEY_ARE = 1 << 28  # bytes of outputs that may stay on the device in full precision
 
 
 @dataclass(frozen=True)
 class Measurement:
     """losses, scores (n, T) float and present (n, T) bool, on the CPU, in the order of the rows given.
 
-    outputs: per task (n, width), on the network's device; empty unless they were asked for.
+    outputs: per task (n, width), empty unless they were asked for: see `hold`.
     """
 
     losses: Tensor
@@ -41,33 +45,75 @@ def measure(
     progress: Progress,
     note: str,
     keep_outputs: bool = False,
+    precision: Precision = "float32",
 ) -> Measurement:
-    """One forward pass over `rows` (n,), in evaluation mode; the network's mode is put back afterwards."""
-    width = len(tasks)
-    losses, scores, present = [torch.zeros(0, width)], [torch.zeros(0, width)], [torch.zeros(0, width) > 0]
-    outputs: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
-    was_training = network.training
+    """One forward pass over `rows` (n,), in evaluation mode; the network's mode is put back afterwards.
+
+    In batches bounded by what they weigh (`instances_at_once`), halved when memory runs out.
+    """
+    found = [_Look.empty(len(tasks))]
+
+    def look(part: Tensor) -> "_Look":
+        batch = data.fetch(part)
+        moved = batch.to(device)
+        given = answers(network, moved.inputs, precision)
+        return _Look(
+            instance_losses(tasks, given, moved).cpu(),
+            instance_scores(tasks, given, moved).cpu(),
+            batch.present,
+            {task.name: hold(given[task.name], len(rows)) for task in tasks} if keep_outputs else {},
+        )
+
+    room = Room(instances_at_once(data) if len(rows) else 1)
+    was_training, done = network.training, 0
     network.eval()
     try:
         with torch.no_grad():
-            for part in torch.split(rows, EVALUATION_BATCH):
-                if len(part) == 0:
-                    continue
-                batch = data.fetch(part)
-                moved = batch.to(device)
-                given = network(moved.inputs)
-                losses.append(instance_losses(tasks, given, moved))
-                scores.append(instance_scores(tasks, given, moved))
-                present.append(batch.present)
-                if keep_outputs:
-                    for name, kept in outputs.items():
-                        kept.append(given[name])
-                progress.advance(len(part), note)
+            while done < len(rows):
+                found.append(room.run(lambda most, done=done: look(rows[done : done + most])))  # type: ignore[misc]
+                seen = len(found[-1].losses)
+                done += seen
+                progress.advance(seen, note)
     finally:
         network.train(was_training)
+    kept = found[1:] if keep_outputs else []
     return Measurement(
-        losses=torch.cat([part.cpu() for part in losses]),
-        scores=torch.cat([part.cpu() for part in scores]),
-        present=torch.cat(present),
-        outputs={name: torch.cat(kept) for name, kept in outputs.items() if kept},
+        losses=torch.cat([part.losses for part in found]),
+        scores=torch.cat([part.scores for part in found]),
+        present=torch.cat([part.present for part in found]),
+        outputs={task.name: torch.cat([part.outputs[task.name] for part in kept]) for task in tasks if kept},
     )
+
+
+def instances_at_once(data: Data) -> int:
+    """How many instances a batch without gradients may hold, by what one of them weighs; reads the first."""
+    one = data.fetch(torch.zeros(1, dtype=torch.int64))
+    numbers = one.inputs.numel() + sum(target.numel() for target in one.targets.values())
+    return max(1, min(INSTANCES_AT_ONCE, NUMBERS_AT_ONCE // max(1, numbers)))
+
+
+def hold(outputs: Tensor, instances: int) -> Tensor:
+    """Some outputs out of those of `instances`, where and how all of them can be kept.
+
+    As they are while all fit in `HELD_AS_THEY_ARE`; else in host memory, in half precision if it can hold
+    them: answers per pixel of a thousand images would fill a device, and a two-thousandth of a logit or of
+    a depth teaches nobody anything.
+    """
+    if instances * outputs[0].numel() * outputs.element_size() <= HELD_AS_THEY_ARE:
+        return outputs
+    half = outputs.to(torch.float16)
+    return (half if bool(half.isfinite().all()) else outputs).cpu()
+
+
+@dataclass(frozen=True)
+class _Look:
+    losses: Tensor
+    scores: Tensor
+    present: Tensor
+    outputs: Mapping[str, Tensor]
+
+    @staticmethod
+    def empty(tasks: int) -> "_Look":
+        """So that a measurement of no rows has its shapes, too."""
+        nothing = torch.zeros(0, tasks)
+        return _Look(nothing, nothing, nothing > 0, {})

@@ -26,9 +26,9 @@ from worker.engine.baselines.gradients import flat, gradients_of
 from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
-from worker.engine.guards import MICROBATCHES, other_tasks_bases
 from worker.engine.orthogonalization import orthogonalize
 from worker.engine.projection import project_out
+from worker.engine.task_subspaces import MICROBATCHES, estimate_subspaces
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ProjectedAscent:
         estimates = -(-steps // settings.basis_lifetime) if settings.project else 0
         run.expect(
             steps * (retain.batch_size + forget.batch_size)
-            + estimates * settings.microbatches * len(run.tasks) * guide.batch_size
+            + estimates * settings.microbatches * guide.batch_size
         )
         bases: list[Tensor] = []
 
@@ -86,11 +86,12 @@ class ProjectedAscent:
 
 def task_bases(run: Run, batches: Sequence[Tensor]) -> list[Tensor]:
     """For each named task: Q (P, k) of the other tasks' retain gradients over the P shared parameters."""
-    run.passes += len(run.tasks) * sum(len(rows) for rows in batches)
+    run.passes += sum(len(rows) for rows in batches)
     shared, _ = _moving(run)
-    return other_tasks_bases(
+    found = estimate_subspaces(
         run.network, run.tasks, run.problem.train, run.retained, batches, run.named, shared, run.device
     )
+    return [found.others(column) for column in run.named]
 
 
 def bent_gradients(

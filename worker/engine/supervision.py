@@ -73,12 +73,16 @@ def task_weights(tasks: tuple[Task, ...], device: torch.device) -> Tensor:
     return torch.tensor([task.weight for task in tasks], device=device)
 
 
-def masked_means(values: Tensor, mask: Tensor) -> Tensor:
-    """(B, T), (B, T) bool → (T,) means over the mask; 0 for a task without any."""
+def masked_means(values: Tensor, mask: Tensor, counts: Tensor | None = None) -> Tensor:
+    """(B, T), (B, T) bool → (T,) means over the mask; 0 for a task without any.
+
+    counts: (T,) at least 1, of a larger batch that these instances are a part of: the means of its parts
+    then add up to its own.
+    """
     kept = values.masked_fill(~mask, 0.0)
-    return kept.sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+    return kept.sum(dim=0) / (mask.sum(dim=0).clamp(min=1) if counts is None else counts)
 
 
-def training_loss(losses: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+def training_loss(losses: Tensor, mask: Tensor, weights: Tensor, counts: Tensor | None = None) -> Tensor:
     """Σ_t w_t · mean over the supervised instances of the batch: what recipes train with."""
-    return (masked_means(losses, mask) * weights).sum()
+    return (masked_means(losses, mask, counts) * weights).sum()

@@ -16,20 +16,22 @@ def extrapolate(original: Tensor, reference: Tensor, kappa: float | Tensor) -> T
     return original + kappa * (reference - original)
 
 
-def calibrate_kappa(task: Task, original: Tensor, reference: Tensor, targets: Tensor, goal: float) -> float:
-    """The smallest κ of `KAPPAS` whose metric on the pool (n, …) is down to `goal` (points).
+def scores_along(task: Task, original: Tensor, reference: Tensor, targets: Tensor) -> Tensor:
+    """(n, …) each → (κ,) on the CPU, in double: the sum of the n scores at each of `KAPPAS`."""
+    found = [
+        task.kind.scores(extrapolate(original, reference, kappa), targets, task.ruler).double().sum()
+        for kappa in KAPPAS
+    ]
+    return torch.stack(found).cpu()
+
+
+def smallest_kappa(metrics: Tensor, goal: float) -> float:
+    """metrics (κ,) of a pool at each of `KAPPAS`, in points → the smallest κ that is down to `goal`.
 
     If none gets there, the one that gets closest. On the metric: calibrated on the loss it fails badly.
     """
-    best, distance = 0.0, float("inf")
-    for kappa in KAPPAS:
-        outputs = extrapolate(original, reference, kappa)
-        metric = float(task.kind.scores(outputs, targets, task.ruler).double().mean()) * 100
-        if metric <= goal:
-            return kappa
-        if metric - goal < distance:
-            best, distance = kappa, metric - goal
-    return best
+    reached = (metrics <= goal).nonzero()
+    return KAPPAS[int(reached[0]) if len(reached) else int(metrics.argmin())]
 
 
 def stack_kappas(kappas: list[float], device: torch.device) -> Tensor:

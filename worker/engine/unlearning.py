@@ -6,7 +6,7 @@ of retaining, the rate and the ratio are one setting for everything, chosen on d
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from math import sqrt
 from typing import Any
@@ -19,9 +19,14 @@ from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_loss import RankTable
-from worker.engine.guards import MICROBATCHES, guarded_gradients, other_tasks_bases
+from worker.engine.forward import Precision, answers
+from worker.engine.guards import guarded_gradients
+from worker.engine.original_answers import OriginalAnswers
+from worker.engine.room import Room
 from worker.engine.rows import RowStream
-from worker.engine.supervision import Task, instance_divergences, instance_losses, masked_means, task_weights
+from worker.engine.step_parts import StepCounts, StepPart, count_step, split_step
+from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
+from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_subspaces
 from worker.engine.trust_region import TrustRegion
 
 RATE_SHARE = 2 / 3
@@ -49,12 +54,13 @@ class Unlearning:
         retain_batch_size: int,
         seed: int,
         device: torch.device,
+        precision: Precision = "float32",
     ) -> None:
         self.network = copy.deepcopy(original).eval()
         self.done = 0
         self.steps = steps
         self.region = TrustRegion(calibration.retain_loss, calibration.holdout_loss)
-        self._original = original
+        self._precision: Precision = precision
         self._data = problem.train
         self._tasks = tasks
         self._device = device
@@ -73,16 +79,26 @@ class Unlearning:
         )
         self._kept = [parameter.detach().clone() for parameter in self._parameters]
         self._observed: list[Tensor] = []
-        self._bases: list[Tensor] = []
+        self._subspaces: TaskSubspaces | None = None
         self._basis_step = 0
+        self.basis_passes = 0
+        # No more instances at once than the network was trained with: where training fits, this does.
+        self._room = Room(max(problem.recipe.batch_size, batch_size))
         self._forget_stream = RowStream(torch.arange(len(plan.rows)), batch_size, seed=seed, label="forget")
         pool = plan.retained.any(dim=1).nonzero().flatten()
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
         self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
+        draws = steps * self._retain_stream.batch_size
+        self._original = OriginalAnswers(original, self._data, pool, draws, device, precision)
 
     @property
     def instances_per_step(self) -> int:
         return self._forget_stream.batch_size + self._retain_stream.batch_size
+
+    @property
+    def original_passes(self) -> int:
+        """Forward passes of the original so far, in instances."""
+        return self._original.passes or self.done * self._retain_stream.batch_size
 
     @property
     def _parameters(self) -> list[nn.Parameter]:
@@ -90,17 +106,7 @@ class Unlearning:
 
     def step(self) -> None:
         """One update. Raises `Refused("loss_not_finite")` within `INSPECTION` steps of the fact."""
-        retain, forget, observed = self._losses()
-        if self.region.guarded:
-            self._engage_guards()
-            gradients = guarded_gradients(
-                retain, [forget[column] for column in self._named], self._bases, self._shared, self._heads
-            )
-            for parameter, gradient in zip(self._parameters, gradients, strict=True):
-                parameter.grad = gradient
-        else:
-            self._optimizer.zero_grad(set_to_none=True)
-            (retain + forget.sum()).backward()  # type: ignore[no-untyped-call]
+        observed = self._room.run(self._leave_gradients)
         for settings in self._optimizer.param_groups:
             settings["lr"] = self._rate()
         self._optimizer.step()
@@ -117,8 +123,10 @@ class Unlearning:
             "optimizer": optimizer_snapshot(self._optimizer),
             "region": asdict(self.region),
             "kept": {str(index): values for index, values in enumerate(self._kept)},
-            "bases": {str(index): values for index, values in enumerate(self._bases)},
+            "subspaces": None if self._subspaces is None else self._subspaces.state(),
+            "room": self._room.instances,
             "basis_step": self._basis_step,
+            "basis_passes": self.basis_passes,
             "observed": {str(index): value for index, value in enumerate(self._observed)},
             "losses": self._table.losses,
         }
@@ -130,37 +138,94 @@ class Unlearning:
         load_optimizer(self._optimizer, saved["optimizer"])
         self.region = TrustRegion(**saved["region"])
         self._kept = _in_order(saved["kept"], self._device)
-        self._bases = _in_order(saved["bases"], self._device)
+        found = saved["subspaces"]
+        self._subspaces = None if found is None else TaskSubspaces.from_state(found, self._device)
+        self._room = Room(int(saved["room"]))
         self._basis_step = int(saved["basis_step"])
+        self.basis_passes = int(saved["basis_passes"])
         self._observed = _in_order(saved["observed"], self._device)
         self._table.losses.copy_(saved["losses"])
 
-    def _losses(self) -> tuple[Tensor, Tensor, Tensor]:
-        """L_r (a scalar), L_f per task (T,), and the bare retain loss that the trust region watches.
+    def _leave_gradients(self, most: int) -> Tensor:
+        """Gradients of this step's loss, with the guards if they are engaged, in the parameters; the bare
+        retain loss. Nothing else changes that a second attempt with a smaller `most` would not put right."""
+        positions, kept = self._forget_stream.batch(self.done), self._retain_stream.batch(self.done)
+        guarded = self.region.guarded
+        parts = split_step(positions, kept, most, apart=guarded)
+        rows = torch.cat([self._rows[positions], kept])
+        counts = count_step(self._retained_rows[rows], len(positions), self._device)
+        self._optimizer.zero_grad(set_to_none=True)
+        if len(positions) > most:
+            self._rank_before(positions, most)
+        subspaces = self._engage_guards(most) if guarded else None
+        observed: list[Tensor] = []
+
+        def losses() -> Iterator[tuple[Tensor | None, Tensor | None]]:
+            for part in parts:
+                retain, forget, seen = self._losses(part, counts)
+                observed.append(seen)
+                retains = len(part.kept) or bool(self._retained_rows[self._rows[part.positions]].any())
+                yield retain if retains else None, forget if len(part.positions) else None
+
+        if subspaces is None:
+            for retain, forget in losses():
+                known = [loss.sum() for loss in (retain, forget) if loss is not None]
+                torch.stack(known).sum().backward()  # type: ignore[no-untyped-call]
+        else:
+            found = guarded_gradients(losses(), subspaces, self._named, self._shared, self._heads)
+            for parameter, gradient in zip(self._parameters, found, strict=True):
+                parameter.grad = gradient
+        return torch.stack(observed).sum(dim=0)
+
+    def _losses(self, part: StepPart, counts: StepCounts) -> tuple[Tensor, Tensor, Tensor]:
+        """L_r (a scalar), L_f per task (T,), and the bare retain loss that the trust region watches: what
+        this part of a step's instances contributes.
 
         Retained supervision of the forget instances counts as retained: their un-named tasks.
         """
-        positions = self._forget_stream.batch(self.done)
-        rows = torch.cat([self._rows[positions], self._retain_stream.batch(self.done)])
+        positions = part.positions
+        rows = torch.cat([self._rows[positions], part.kept])
         batch = self._data.fetch(rows).to(self._device)
-        count, positions = len(positions), positions.to(self._device)
-        outputs = self.network(batch.inputs)
-        with torch.no_grad():
-            fresh = self._original(batch.inputs[count:])
-        aims = {name: torch.cat([self._teacher[name][positions], fresh[name]]) for name in fresh}
+        outputs = answers(self.network, batch.inputs, self._precision)
+        count, aims = len(positions), self._aims(part, batch.inputs)
+        positions = positions.to(self._device)
         losses = instance_losses(self._tasks, outputs, batch)
         divergences = instance_divergences(self._tasks, outputs, aims)
         retained = self._retained[rows.to(self._device)]
         forgotten = self._forgotten[positions]
         targets = self._table.look_up(positions, losses[:count].detach())
         distance = (losses[:count] - targets).abs() + divergences[:count]
-        forget = distance.masked_fill(~forgotten, 0.0).sum(dim=0) / count * self._weights
+        forget = distance.masked_fill(~forgotten, 0.0).sum(dim=0) / counts.forget * self._weights
         # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
         # better than the original knew them: for these, staying as they are is enough.
         keep = torch.cat([divergences[:count], losses[count:] + divergences[count:]])
-        retain = RETAIN_WEIGHT * (masked_means(keep, retained) * self._weights).sum()
-        observed = (masked_means(losses[count:].detach(), retained[count:]) * self._weights).sum()
-        return retain, forget, observed
+        retain = RETAIN_WEIGHT * training_loss(keep, retained, self._weights, counts.retained)
+        bare = losses[count:].detach()
+        return retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed)
+
+    def _aims(self, part: StepPart, inputs: Tensor) -> Mapping[str, Tensor]:
+        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones. On the device,
+        in the outputs' type, wherever and however the teacher is held."""
+        count = len(part.positions)
+        taught = {
+            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
+            for name, values in self._teacher.items()
+        }
+        if len(part.kept) == 0:
+            return taught
+        fresh = self._original.of(part.kept, inputs[count:])
+        return fresh if count == 0 else {name: torch.cat([taught[name], fresh[name]]) for name in fresh}
+
+    def _rank_before(self, positions: Tensor, most: int) -> None:
+        """Losses of forget instances that are computed in several parts, so that each part's are ranked among
+        those of all."""
+        for some in torch.split(positions, most):
+            batch = self._data.fetch(self._rows[some]).to(self._device)
+            with torch.no_grad():
+                losses = instance_losses(
+                    self._tasks, answers(self.network, batch.inputs, self._precision), batch
+                )
+            self._table.losses[some.to(self._device)] = losses
 
     def _rate(self) -> float:
         """Linear warm-up over `WARM_UP` of the steps, then linear decay to 0."""
@@ -169,10 +234,10 @@ class Unlearning:
         return self._peak * factor * self.region.rate
 
     def _inspect(self) -> None:
-        observed = torch.stack(self._observed)
-        check_finite(observed.sum(), "unlearning")
+        observed = torch.stack(self._observed).tolist()  # the only place where the host waits for the device
+        check_finite(torch.tensor(sum(observed)), "unlearning")
         self._observed = []
-        self.region, verdict = self.region.observe(observed.tolist())
+        self.region, verdict = self.region.observe(observed)
         if verdict == "snapshot":
             torch._foreach_copy_(self._kept, [parameter.detach() for parameter in self._parameters])
         elif verdict == "restore":
@@ -180,25 +245,22 @@ class Unlearning:
                 torch._foreach_copy_([*self._parameters], self._kept)
             for slots in self._optimizer.state.values():
                 slots["exp_avg"].zero_()  # the momentum that led out of the region
-            self._bases = []
+            self._subspaces = None
 
-    def _engage_guards(self) -> None:
-        """Estimate the other tasks' bases anew after every violation and every `BASIS_LIFETIME` steps."""
-        if self._bases and self.done - self._basis_step < BASIS_LIFETIME:
-            return
+    def _engage_guards(self, most: int) -> TaskSubspaces:
+        """The other tasks' subspaces, found anew after every violation and every `BASIS_LIFETIME` steps."""
+        if self._subspaces is not None and self.done - self._basis_step < BASIS_LIFETIME:
+            return self._subspaces
+        self._subspaces = None  # before the new ones need its room
         first = self.done * MICROBATCHES
         batches = [self._basis_stream.batch(first + index) for index in range(MICROBATCHES)]
-        self._bases = other_tasks_bases(
-            self.network,
-            self._tasks,
-            self._data,
-            self._retained_rows,
-            batches,
-            self._named,
-            self._shared,
-            self._device,
-        )
+        self._subspaces = estimate_subspaces(
+            self.network, self._tasks, self._data, self._retained_rows, batches, self._named, self._shared,
+            self._device, most=most, precision=self._precision,
+        )  # fmt: skip
         self._basis_step = self.done
+        self.basis_passes += sum(len(rows) for rows in batches)
+        return self._subspaces
 
 
 def rate_share(steps: int) -> float:

@@ -26,7 +26,7 @@ from worker.engine.baselines.gradients import backward
 from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
-from worker.engine.measurement import EVALUATION_BATCH, measure
+from worker.engine.measurement import instances_at_once, measure
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def core_bases(run: Run, share: float) -> dict[str, Tensor]:
         return current[0][:, columns[head]] if part == "heads" and head in columns else None
 
     with torch.no_grad(), recorded_moments(layers, counted) as moments:
-        for rows in torch.split(run.retain_rows, EVALUATION_BATCH):
+        for rows in torch.split(run.retain_rows, instances_at_once(run.problem.train)):
             current[:] = [run.retained[rows].to(run.device)]
             run.network(run.problem.train.fetch(rows).to(run.device).inputs)
             run.forward_passes += len(rows)

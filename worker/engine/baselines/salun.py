@@ -20,7 +20,7 @@ from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.random_label import relabel, relabelling_passes
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
-from worker.engine.measurement import EVALUATION_BATCH
+from worker.engine.measurement import instances_at_once
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def forget_gradient(run: Run) -> list[Tensor]:
     """∇ of Σ_t w_t · mean of ℓ_t over F_t, per parameter: one pass over the forget set."""
     counts = run.forgotten.sum(dim=0).clamp(min=1).to(run.device)
     run.network.zero_grad(set_to_none=True)
-    for rows in torch.split(run.forget_rows, EVALUATION_BATCH):
+    for rows in torch.split(run.forget_rows, instances_at_once(run.problem.train)):
         sample = run.sample(rows)
         losses = run.losses(sample).masked_fill(~sample.forgotten, 0.0)
         backward((losses.sum(dim=0) / counts * run.weights).sum())

@@ -1,0 +1,46 @@
+"""A step's instances, in parts that fit where they are computed, and what all parts together count.
+
+f is the number of forget instances of a part, r of retained ones, T of tasks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StepPart:
+    """positions: (f,) in `ForgetPlan.rows`. kept: (r,) training rows. Either may be empty."""
+
+    positions: Tensor
+    kept: Tensor
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What the means of a step are over, whatever parts it is computed in.
+
+    forget: forget instances. retained, observed: (T,) at least 1, retained supervision of all instances, and
+    of the retained ones alone.
+    """
+
+    forget: int
+    retained: Tensor
+    observed: Tensor
+
+
+def split_step(positions: Tensor, kept: Tensor, most: int, *, apart: bool) -> Sequence[StepPart]:
+    """Parts of at most `most` instances: a single one if everything fits, unless forget and retained
+    instances are wanted `apart`; if it does not fit, they are apart anyway."""
+    if not apart and len(positions) + len(kept) <= most:
+        return [StepPart(positions, kept)]
+    forget = [StepPart(some, kept[:0]) for some in torch.split(positions, most)]
+    return [*forget, *(StepPart(positions[:0], some) for some in torch.split(kept, most))]
+
+
+def count_step(retained: Tensor, forget: int, device: torch.device) -> StepCounts:
+    """retained: (f + r, T) bool on the CPU, of the forget instances and then of the retained ones."""
+    whole, kept = retained.sum(dim=0).clamp(min=1), retained[forget:].sum(dim=0).clamp(min=1)
+    return StepCounts(forget, whole.to(device), kept.to(device))
