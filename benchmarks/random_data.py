@@ -5,6 +5,17 @@ from torch import Tensor
 
 from worker.engine.contract import Batch, TaskSpec
 
+TABULAR_TASKS = (
+    TaskSpec("digit", "classification", 10),
+    TaskSpec("turn", "classification", 4),
+    TaskSpec("ink", "regression", 1),
+)
+DENSE_TASKS = (
+    TaskSpec("segmentation", "segmentation", 13),
+    TaskSpec("depth", "depth", 1),
+    TaskSpec("normal", "normals", 3),
+)
+
 
 class RandomData:
     """`Data` in memory: inputs of one shape, and targets of every built-in kind that the tasks ask for."""

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.random_data import RandomData
 from worker.engine.calibration import CalibrationSettings, calibrate
 from worker.engine.contract import ForgetRequest, ForgetSet, Problem, Recipe, Silent, TaskSpec
 from worker.engine.forget_groups import plan_forgetting
+from worker.engine.forward import Precision, answers
 from worker.engine.networks import build_network
 from worker.engine.progress import Progress
 from worker.engine.snapshots import SnapshotClock
-from worker.engine.supervision import Task, bind_tasks, instance_losses, task_weights, training_loss
+from worker.engine.supervision import bind_tasks, instance_losses, task_weights, training_loss
 from worker.engine.unlearning import RETAIN_RATIO, Unlearning
 
 # A step costs what it costs, whatever was calibrated: a few samples will do.
@@ -31,7 +32,7 @@ class Setting:
     network: Mapping[str, Any]
     shape: tuple[int, ...]
     tasks: tuple[TaskSpec, ...]
-    named: tuple[int, ...]
+    named: tuple[int, ...] = (0, 1, 2)
     instances: int = 256
     forget: int = 32
     batch: int = 8
@@ -45,17 +46,17 @@ class Setting:
 class FineTuning:
     """All tasks, all parameters, the recipe's loss: what one step of training costs."""
 
-    def __init__(self, network: nn.Module, problem: Problem, tasks: tuple[Task, ...], device: torch.device):
-        self.network = copy.deepcopy(network).to(device).eval().requires_grad_(True)
-        self._problem, self._tasks, self._device = problem, tasks, device
+    def __init__(self, problem: Problem, device: torch.device, precision: Precision = "float32") -> None:
+        self.network = copy.deepcopy(problem.network).to(device).eval().requires_grad_(True)
+        self._data, self._device, self._precision = problem.train, device, precision
+        self._tasks = bind_tasks(problem.tasks, problem.train, {}, device)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-5, fused=True)
-        self._weights = task_weights(tasks, device)
-        self._present = problem.train.present
+        self._weights = task_weights(self._tasks, device)
 
     def step(self, rows: Tensor) -> None:
-        batch = self._problem.train.fetch(rows).to(self._device)
-        losses = instance_losses(self._tasks, self.network(batch.inputs), batch)
-        loss = training_loss(losses, self._present[rows].to(self._device), self._weights)
+        batch = self._data.fetch(rows).to(self._device)
+        said = answers(self.network, batch.inputs, self._precision)
+        loss = training_loss(instance_losses(self._tasks, said, batch), batch.present, self._weights)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -77,7 +78,13 @@ def make_problem(setting: Setting, seed: int = 0) -> Problem:
 
 
 def make_unlearning(
-    problem: Problem, setting: Setting, device: torch.device, *, steps: int, guarded: bool
+    problem: Problem,
+    setting: Setting,
+    device: torch.device,
+    *,
+    steps: int,
+    guarded: bool,
+    precision: Precision = "float32",
 ) -> Unlearning:
     """Ready to step; with `guarded`, both guards are engaged from the first step on, and stay."""
     plan = plan_forgetting(problem.forget, problem.train.present, problem.tasks)
@@ -86,12 +93,12 @@ def make_unlearning(
     calibration = calibrate(
         original, problem, plan, tasks, QUICK,
         seed=0, device=device, progress=Progress(Silent(), 1),
-        clock=SnapshotClock(Silent(), "benchmark"), saved={},
+        clock=SnapshotClock(Silent(), "benchmark"), saved={}, precision=precision,
     )  # fmt: skip
     run = Unlearning(
         original, problem, plan, tasks, calibration,
         steps=steps, batch_size=setting.batch, retain_batch_size=RETAIN_RATIO * setting.batch,
-        seed=0, device=device,
+        seed=0, device=device, precision=precision,
     )  # fmt: skip
     # Nothing here is learned, so the retain loss may go anywhere: the region must not put anything back.
     run.region = replace(run.region, holdout_loss=FAR, violations=int(guarded))

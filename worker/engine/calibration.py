@@ -21,7 +21,7 @@ from worker.engine.percentile import evidence, percentiles, target_losses
 from worker.engine.probe import shrink_and_perturb
 from worker.engine.progress import Progress
 from worker.engine.randomness import derived_generator
-from worker.engine.room import Room
+from worker.engine.room import room_to_train
 from worker.engine.snapshots import SnapshotClock
 from worker.engine.supervision import Task, task_weights, training_loss
 from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_kappa
@@ -225,7 +225,7 @@ def _train_companion(
         device=device,
         progress=progress,
         restart=restart,
-        room=Room(max(problem.recipe.batch_size, settings.reference_batch)),
+        room=room_to_train(problem.train, problem.recipe, batch),
         precision=precision,
     )
     return network, passes

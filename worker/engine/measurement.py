@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from worker.engine.contract import Data
 from worker.engine.forward import Precision, answers
 from worker.engine.progress import Progress
-from worker.engine.room import Room
+from worker.engine.room import Room, instances_at_once
 from worker.engine.supervision import Task, instance_losses, instance_scores
 
-INSTANCES_AT_ONCE = 256
-NUMBERS_AT_ONCE = 1 << 24  # of inputs and targets: 19 instances of NYUv2 at 288 x 384
 HELD_AS_THEY_ARE = 1 << 28  # bytes of outputs that may stay on the device in full precision
 
 
@@ -83,13 +81,6 @@ def measure(
         present=torch.cat([part.present for part in found]),
         outputs={task.name: torch.cat([part.outputs[task.name] for part in kept]) for task in tasks if kept},
     )
-
-
-def instances_at_once(data: Data) -> int:
-    """How many instances a batch without gradients may hold, by what one of them weighs; reads the first."""
-    one = data.fetch(torch.zeros(1, dtype=torch.int64))
-    numbers = one.inputs.numel() + sum(target.numel() for target in one.targets.values())
-    return max(1, min(INSTANCES_AT_ONCE, NUMBERS_AT_ONCE // max(1, numbers)))
 
 
 def hold(outputs: Tensor, instances: int) -> Tensor:

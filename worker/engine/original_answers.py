@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from worker.engine.contract import Data
 from worker.engine.forward import Precision, answers
-from worker.engine.measurement import instances_at_once
-from worker.engine.room import Room
+from worker.engine.room import Room, instances_at_once
 
 HELD_BYTES = 1 << 26
 RECURRING = 2

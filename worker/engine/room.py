@@ -5,9 +5,13 @@ from typing import TypeVar
 
 import torch
 
-from worker.engine.contract import Refused
+from worker.engine.contract import Data, Recipe, Refused
 
 Result = TypeVar("Result")
+
+INSTANCES_AT_ONCE = 256
+NUMBERS_AT_ONCE = 1 << 24  # of inputs and targets: 18 instances of NYUv2 at 288 x 384
+NUMBERS_WITH_GRADIENTS = 1 << 22
 
 
 class Room:
@@ -36,3 +40,16 @@ class Room:
             self.instances //= 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def instances_at_once(data: Data, numbers: int = NUMBERS_AT_ONCE) -> int:
+    """How many instances a batch may hold, by what one of them weighs; reads the first."""
+    one = data.fetch(torch.zeros(1, dtype=torch.int64))
+    weight = one.inputs.numel() + sum(target.numel() for target in one.targets.values())
+    return max(1, min(INSTANCES_AT_ONCE, numbers // max(1, weight)))
+
+
+def room_to_train(data: Data, recipe: Recipe, batch: int) -> Room:
+    """For batches of at most `batch` instances. Of large instances no more are computed at once than
+    the network was trained with: where training fitted, this does."""
+    return Room(min(batch, max(recipe.batch_size, instances_at_once(data, NUMBERS_WITH_GRADIENTS))))

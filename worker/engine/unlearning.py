@@ -22,7 +22,7 @@ from worker.engine.forget_loss import RankTable
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import guarded_gradients
 from worker.engine.original_answers import OriginalAnswers
-from worker.engine.room import Room
+from worker.engine.room import Room, room_to_train
 from worker.engine.rows import RowStream
 from worker.engine.step_parts import StepCounts, StepPart, count_step, split_step
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
@@ -82,8 +82,7 @@ class Unlearning:
         self._subspaces: TaskSubspaces | None = None
         self._basis_step = 0
         self.basis_passes = 0
-        # No more instances at once than the network was trained with: where training fits, this does.
-        self._room = Room(max(problem.recipe.batch_size, batch_size))
+        self._room = room_to_train(problem.train, problem.recipe, batch_size + retain_batch_size)
         self._forget_stream = RowStream(torch.arange(len(plan.rows)), batch_size, seed=seed, label="forget")
         pool = plan.retained.any(dim=1).nonzero().flatten()
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
@@ -94,6 +93,13 @@ class Unlearning:
     @property
     def instances_per_step(self) -> int:
         return self._forget_stream.batch_size + self._retain_stream.batch_size
+
+    @property
+    def rows_of_step(self) -> Tensor:
+        """Training rows of the step to come: forget instances, then retained ones."""
+        return torch.cat(
+            [self._rows[self._forget_stream.batch(self.done)], self._retain_stream.batch(self.done)]
+        )
 
     @property
     def original_passes(self) -> int:
@@ -169,13 +175,13 @@ class Unlearning:
 
         if subspaces is None:
             for retain, forget in losses():
-                known = [loss.sum() for loss in (retain, forget) if loss is not None]
-                torch.stack(known).sum().backward()  # type: ignore[no-untyped-call]
+                total = sum(loss.sum() for loss in (retain, forget) if loss is not None)
+                torch.as_tensor(total).backward()  # type: ignore[no-untyped-call]
         else:
             found = guarded_gradients(losses(), subspaces, self._named, self._shared, self._heads)
             for parameter, gradient in zip(self._parameters, found, strict=True):
                 parameter.grad = gradient
-        return torch.stack(observed).sum(dim=0)
+        return observed[0] if len(observed) == 1 else torch.stack(observed).sum(dim=0)
 
     def _losses(self, part: StepPart, counts: StepCounts) -> tuple[Tensor, Tensor, Tensor]:
         """L_r (a scalar), L_f per task (T,), and the bare retain loss that the trust region watches: what

@@ -26,7 +26,8 @@ from worker.engine.baselines.gradients import backward
 from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
-from worker.engine.measurement import instances_at_once, measure
+from worker.engine.measurement import measure
+from worker.engine.room import instances_at_once
 
 
 @dataclass(frozen=True)

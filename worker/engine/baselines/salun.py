@@ -20,7 +20,7 @@ from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.random_label import relabel, relabelling_passes
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
-from worker.engine.measurement import instances_at_once
+from worker.engine.room import instances_at_once
 
 
 @dataclass(frozen=True)
