@@ -112,7 +112,7 @@ class Unlearning:
 
     def step(self) -> None:
         """One update. Raises `Refused("loss_not_finite")` within `INSPECTION` steps of the fact."""
-        observed = self._room.run(self._leave_gradients)
+        observed = self._room.run(self.leave_gradients)
         for settings in self._optimizer.param_groups:
             settings["lr"] = self._rate()
         self._optimizer.step()
@@ -152,9 +152,10 @@ class Unlearning:
         self._observed = _in_order(saved["observed"], self._device)
         self._table.losses.copy_(saved["losses"])
 
-    def _leave_gradients(self, most: int) -> Tensor:
-        """Gradients of this step's loss, with the guards if they are engaged, in the parameters; the bare
-        retain loss. Nothing else changes that a second attempt with a smaller `most` would not put right."""
+    def leave_gradients(self, most: int) -> Tensor:
+        """Leave the gradients of this step's loss in the parameters, bent by the guards if they are engaged;
+        the bare retain loss. They do not depend on `most`, the number of instances that are computed at once,
+        and nothing else changes that another attempt with a smaller one would not put right."""
         positions, kept = self._forget_stream.batch(self.done), self._retain_stream.batch(self.done)
         guarded = self.region.guarded
         parts = split_step(positions, kept, most, apart=guarded)
