@@ -14,11 +14,12 @@ from app.core.storage import NotStored
 from models import Artifact, Dataset, ModelTask, ModelVersion, RegisteredModel, Tenant
 from worker.engine.checkpoint import CheckpointLayout, read_checkpoint
 from worker.engine.contract import Data, Recipe, Refused, TaskSpec
-from worker.engine.data import describe, open_data
+from worker.engine.data import open_data
 from worker.engine.networks import build_network
 from worker.jobs.running import Running
 from worker.pipeline.fetch import fetch
 from worker.pipeline.seeds import seed_of
+from worker.pipeline.verification import has_fingerprint
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def read_network(registered: Registered, path: Path) -> tuple[nn.Module, Checkpo
 def _open(running: Running, registered: Registered, url: str, fingerprint: str | None, what: str) -> Data:
     cache = Path(running.equipment.settings.cache_folder)
     path = fetch(url, registered.roots, cache, check=running.monitor.check)
-    if describe(registered.format, path).fingerprint != fingerprint:
+    if not has_fingerprint(registered.format, path, fingerprint, cache):
         raise Refused(
             "data_changed",
             f"The {what} is not what was registered: its contents have changed. Put it back as it was, "

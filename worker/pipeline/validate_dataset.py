@@ -14,10 +14,11 @@ from app.core.hashing import hash_instances
 from models import Dataset, DatasetInstance, Phase, Tenant
 from models.states import DatasetStatus
 from worker.engine.contract import Refused
-from worker.engine.data import Description, TargetDescription, describe
+from worker.engine.data import Description, TargetDescription
 from worker.jobs.lease import LeaseLost, held_job
 from worker.jobs.running import Running
 from worker.pipeline.fetch import fetch
+from worker.pipeline.verification import describe_and_remember
 
 BATCH = 50_000
 MAX_TARGETS = 63  # bits of dataset_instances.supervised that stay clear of the sign
@@ -44,7 +45,8 @@ def validate_dataset(running: Running) -> None:
 
 def _describe(running: Running, format: str, url: str, roots: list[str]) -> Description:
     cache = Path(running.equipment.settings.cache_folder)
-    described = describe(format, fetch(url, roots, cache, check=running.monitor.check))
+    path = fetch(url, roots, cache, check=running.monitor.check)
+    described = describe_and_remember(format, path, cache)
     running.monitor.check()
     return described
 
