@@ -2,8 +2,8 @@
 
 With the number of forgotten instances, of instances in the data, of tasks and of parameters, one at a time
 around 100 forgotten of 10,000 with two tasks: memory-mapped arrays of up to a million instances, a small
-fully connected network. Counted are passes, and rows of the training data that the job fetches; timed, in processor
-seconds, is what a worker does for the job: recognising the data, opening it, unlearning and evaluating.
+fully connected network. Counted are passes, and rows of the training data that the job fetches; timed, in
+processor seconds, is what a worker does for a job: recognise the data, open it, unlearn and evaluate.
 Beside it, what reading the data whole takes (once per worker), and the passes of a retraining.
 
 Writes benchmarks/results/growth.md and growth.png. The largest data set takes 250 MB below the folder for
@@ -37,7 +37,7 @@ from worker.pipeline import verification
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 RECIPE = Recipe(learning_rate=2e-3, epochs=20, batch_size=32, schedule="linear")
-LEARNED = 2000  # instances that the network really learns: enough to have something to forget
+LEARNED = 2000  # instances that the network is trained on; to the others it generalises
 COLUMNS = (
     "growing", "forgotten", "instances", "tasks", "parameters", "passes", "rows fetched", "violations",
     "recognise, s", "open, s", "unlearn, s", "evaluate, s", "read whole, s", "passes of retraining",
@@ -102,8 +102,8 @@ def main() -> None:
     rows = [_row(axis, size, found[size]) for axis, sizes in AXES.items() for size in sizes]
     (options.output / "growth.md").write_text(
         f"# How a job's cost grows\n\n`python -m benchmarks.growth`; {machine}, torch {version('torch')}, "
-        "one thread, processor seconds. Rows fetched count repetitions. From the first violation of the trust "
-        "region on, a step costs more: both guards are engaged.\n\n" + HEADER + "".join(rows) + "\n"
+        "one thread, processor seconds. Rows fetched count repetitions. From the first violation of the "
+        "trust region on, a step costs more: both guards are engaged.\n\n" + HEADER + "".join(rows) + "\n"
         "![growth](growth.png)\n"
     )
 
@@ -114,8 +114,8 @@ def run_job(size: Size, folder: Path) -> dict[str, float]:
     path = folder / f"{size.instances}-{size.tasks}"
     held = folder / f"held-{size.tasks}"
     if not path.exists():
-        write_large_arrays(path, size.instances, size.tasks, seed=1)
-        write_large_arrays(held, 400, size.tasks, seed=2, prefix="held")
+        write_large_arrays(path, size.instances, size.tasks, seed=1, noisy=LEARNED)
+        write_large_arrays(held, 400, size.tasks, seed=2, noisy=400, prefix="held")
         time.sleep(verification._SETTLED_SECONDS + 0.5)  # files that changed a moment ago are not trusted
     seconds: dict[str, float] = {}
 

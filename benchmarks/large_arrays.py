@@ -15,11 +15,13 @@ def tasks_of(count: int) -> tuple[TaskSpec, ...]:
     return tuple(TaskSpec(f"task_{number}", "classification", CLASSES) for number in range(count))
 
 
-def write_large_arrays(folder: Path, instances: int, tasks: int, seed: int, prefix: str = "row") -> Path:
+def write_large_arrays(
+    folder: Path, instances: int, tasks: int, seed: int, *, noisy: int, prefix: str = "row"
+) -> Path:
     """A folder of the format "arrays": `ids`, `inputs` (N, 32) and one array of classes per task.
 
-    Classes are those of a fixed random projection of the inputs, a quarter of them replaced by random ones.
-    The first instances are the same however many there are.
+    Classes are those of a fixed random projection of the inputs; of the first `noisy` instances a quarter has
+    random ones, which can only be known by heart. The first instances are the same however many there are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rule = np.random.default_rng(0).normal(size=(tasks, INPUTS, CLASSES)).astype(np.float32)
@@ -32,7 +34,7 @@ def write_large_arrays(folder: Path, instances: int, tasks: int, seed: int, pref
         seen = generator.normal(size=(_BLOCK, INPUTS)).astype(np.float32)[:count]
         inputs[block] = seen
         for target, weights in zip(targets, rule, strict=True):
-            noise = generator.random(_BLOCK)[:count] < 0.25
+            noise = (generator.random(_BLOCK)[:count] < 0.25) & (np.arange(start, block.stop) < noisy)
             guess = generator.integers(0, CLASSES, _BLOCK)[:count]
             target[block] = np.where(noise, guess, (seen @ weights).argmax(axis=1))
     for array in (inputs, *targets):

@@ -47,7 +47,7 @@ def started(tasks: tuple[int, ...], guarded: bool) -> Unlearning:
     """A run that has taken some steps, as it were."""
     asked = problem(request(range(16), tasks), request(range(12, 20), (0,), "second"))
     plan = plan_forgetting(asked.forget, asked.train.present, SPECS)
-    bound, network = bind_tasks(SPECS, asked.train, {"turn": 0.5}, CPU), asked.network.requires_grad_(False)
+    bound, network = bind_tasks(SPECS, asked.train, {"turn": 0.5}, CPU), original().requires_grad_(False)
     calibration = calibrate(
         network, asked, plan, bound, SHORT.calibration, seed=1, device=CPU,
         progress=Progress(Silent(), 1), clock=SnapshotClock(Silent(), "test"), saved={},

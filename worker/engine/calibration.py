@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from worker.engine.contract import Problem
-from worker.engine.descent import Descent, Restart, adam_rate, descend
+from worker.engine.data.holdout import refuse_small_calibration
+from worker.engine.descent import Descent, Restart, adam_rate, check_finite, descend
 from worker.engine.forget_groups import ForgetGroup, ForgetPlan
 from worker.engine.forward import Precision
 from worker.engine.measurement import Measurement, measure
@@ -97,6 +98,7 @@ def calibrate(
 ) -> Calibration:
     """original: frozen, in evaluation mode, on the device; it is not changed. saved: an earlier attempt's
     snapshot, or nothing."""
+    refuse_small_calibration(problem.calibration.present, problem.tasks, plan.forgotten.any(dim=0))
     order = _shuffled(plan.retained.any(dim=1).nonzero().flatten(), seed)
     spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
     holdout = _shuffled(torch.arange(len(problem.calibration)), seed)[:HOLDOUT_SAMPLE].sort().values
@@ -115,6 +117,8 @@ def calibrate(
     own_holdout = look(original, holdout, "original on the holdout", held_out=True)
     kept = order[:RETAIN_SAMPLE]
     own_retained = look(original, kept, "original on retained instances")
+    for seen, where in ((own, "the forget set"), (own_holdout, "the holdout"), (own_retained, "the rest")):
+        check_finite(seen.losses.masked_fill(~seen.present, 0.0).sum(), f"the original on {where}")
 
     pools = {"reference": order[: len(order) - len(spare)], "probe": order}
     networks: dict[str, nn.Module] = {}
@@ -203,9 +207,9 @@ def _train_companion(
     if reference:
         network = copy.deepcopy(original)
     else:
-        network = shrink_and_perturb(original, problem.build, seed=seed).to(device)
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
+        network = shrink_and_perturb(problem.network, problem.build, seed=seed).to(device)
+    for parameter, registered in zip(network.parameters(), problem.network.parameters(), strict=True):
+        parameter.requires_grad_(registered.requires_grad)
     sample = torch.zeros_like(plan.retained)
     sample[pool[:samples]] = plan.retained[pool[:samples]]
     passes = descend(

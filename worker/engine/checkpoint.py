@@ -69,6 +69,7 @@ def read_checkpoint(path: Path, network: nn.Module) -> CheckpointLayout:
     except SafetensorError as error:
         raise _not_safetensors(str(error)) from error
     _check_finite(loaded)
+    _check_tied(loaded, expected)
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(loaded[name])
@@ -207,6 +208,19 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
             raise Refused(
                 "checkpoint_not_finite",
                 f"Tensor {name!r} holds NaN or infinite numbers, or ones that its stored dtype cannot hold.",
+            )
+
+
+def _check_tied(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Names of one and the same tensor must have one value."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    for name, tensor in expected.items():
+        other = first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name)
+        if tensor.numel() > 0 and not torch.equal(loaded[other], loaded[name]):
+            raise Refused(
+                "checkpoint_tied_tensors_differ",
+                f"Tensors {other!r} and {name!r} are one in the network and two in the checkpoint: their "
+                "values differ.",
             )
 
 

@@ -12,7 +12,7 @@ from worker.engine.contract import Data, Recipe, Refused
 from worker.engine.forward import Precision, answers
 from worker.engine.progress import Progress
 from worker.engine.randomness import borrowed_global_generator, derive_seed
-from worker.engine.room import Room
+from worker.engine.room import Room, in_parts
 from worker.engine.rows import RowStream
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
 
@@ -72,7 +72,7 @@ def descend(
 
     room: instances at once, where a batch need not be computed whole: the gradients are the same but for
     batch normalisation in training mode, which then normalises each part by itself.
-    Raises `Refused("loss_not_finite")`.
+    Raises `Refused`: loss_not_finite, batch_too_small, device_memory_too_small.
     """
     rows = retained.any(dim=1).nonzero().flatten()
     stream = RowStream(rows, descent.batch_size, seed=seed, label=label)
@@ -88,7 +88,7 @@ def descend(
 
     def backward(rows: Tensor, counts: Tensor | None) -> Tensor:
         batch = data.fetch(rows).to(device)
-        losses = instance_losses(tasks, answers(network, batch.inputs, precision), batch)
+        losses = instance_losses(tasks, _said(network, batch.inputs, precision), batch)
         loss = training_loss(losses, retained[rows].to(device), weights, counts)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -102,7 +102,7 @@ def descend(
             def attempt(most: int, chosen: Tensor = chosen, drawn: int = drawn) -> Tensor:
                 optimizer.zero_grad(set_to_none=True)
                 torch.manual_seed(drawn)
-                parts = torch.split(chosen, most)
+                parts = in_parts(chosen, most)
                 counts = retained[chosen].sum(dim=0).clamp(min=1).to(device) if len(parts) > 1 else None
                 return torch.stack([backward(part, counts) for part in parts]).sum(dim=0)
 
@@ -119,6 +119,20 @@ def descend(
             progress.advance(len(chosen), label)
     network.eval()
     return passes
+
+
+def _said(network: nn.Module, inputs: Tensor, precision: Precision) -> Mapping[str, Tensor]:
+    """Raises `Refused("batch_too_small")`: torch alone knows which layers cannot normalise one instance."""
+    try:
+        return answers(network, inputs, precision)
+    except ValueError as error:
+        if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise Refused(
+            "batch_too_small",
+            "Batch normalisation cannot train on a single instance: keep two instances or more, and use a "
+            "recipe with a batch size of at least 2.",
+        ) from error
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], descent: Descent) -> torch.optim.Optimizer:

@@ -41,7 +41,8 @@ class InterferenceAware:
     def __call__(
         self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
     ) -> Outcome:
-        """Raises `Refused`: task_would_be_erased, forget_set_too_large, loss_not_finite."""
+        """Raises `Refused`: task_would_be_erased, forget_set_too_large, holdout_too_small, network_frozen,
+        loss_not_finite, batch_too_small, device_memory_too_small."""
         plan = plan_forgetting(problem.forget, problem.train.present, problem.tasks)
         if len(plan.rows) == 0:
             return Outcome(copy.deepcopy(problem.network), self.guarantee, 0, 0.0, 0, 0)

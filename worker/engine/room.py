@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from worker.engine.contract import Data, Recipe, Refused
 
@@ -40,6 +41,11 @@ class Room:
             self.instances //= 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def in_parts(rows: Tensor, most: int) -> tuple[Tensor, ...]:
+    """(n,) in parts of at most `most`, as equal as can be: none of a single row unless all are."""
+    return torch.tensor_split(rows, -(-len(rows) // most)) if len(rows) > 0 else ()
 
 
 def instances_at_once(data: Data, numbers: int = NUMBERS_AT_ONCE) -> int:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worker.engine.room import in_parts
+
 
 @dataclass(frozen=True)
 class StepPart:
@@ -36,8 +38,8 @@ def split_step(positions: Tensor, kept: Tensor, most: int, *, apart: bool) -> Se
     instances are wanted `apart`; if it does not fit, they are apart anyway."""
     if not apart and len(positions) + len(kept) <= most:
         return [StepPart(positions, kept)]
-    forget = [StepPart(some, kept[:0]) for some in torch.split(positions, most)]
-    return [*forget, *(StepPart(positions[:0], some) for some in torch.split(kept, most))]
+    forget = [StepPart(some, kept[:0]) for some in in_parts(positions, most)]
+    return [*forget, *(StepPart(positions[:0], some) for some in in_parts(kept, most))]
 
 
 def count_step(retained: Tensor, forget: int, device: torch.device) -> StepCounts:

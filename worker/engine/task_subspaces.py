@@ -21,6 +21,7 @@ from worker.engine.projection import (
     leading_directions,
     orthonormal,
 )
+from worker.engine.room import in_parts
 from worker.engine.supervision import Task, instance_losses
 
 MICROBATCHES = 12
@@ -77,7 +78,7 @@ def estimate_subspaces(
     size = sum(parameter.numel() for parameter in shared)
     gradients = torch.zeros(len(needed), len(batches), size, dtype=shared[0].dtype, device=device)
     for number, rows in enumerate(batches):
-        for part in torch.split(rows, most or len(rows)):
+        for part in in_parts(rows, most or len(rows)):
             batch = data.fetch(part).to(device)
             losses = instance_losses(tasks, answers(network, batch.inputs, precision), batch)
             kept = losses.masked_fill(~retained[part].to(device), 0.0).sum(dim=0)

@@ -22,7 +22,8 @@ from worker.engine.forget_loss import RankTable
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import guarded_gradients
 from worker.engine.original_answers import OriginalAnswers
-from worker.engine.room import Room, room_to_train
+from worker.engine.parameters import split_parameters
+from worker.engine.room import Room, in_parts, room_to_train
 from worker.engine.rows import RowStream
 from worker.engine.step_parts import StepCounts, StepPart, count_step, split_step
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
@@ -73,7 +74,9 @@ class Unlearning:
         self._teacher = calibration.teacher
         self._weights = task_weights(tasks, device)
         self._table = _table(plan, calibration, device)
-        self._shared, self._heads = _trainable(self.network, [tasks[column].name for column in self._named])
+        self._shared, self._heads = split_parameters(
+            self.network, problem.network, [tasks[column].name for column in self._named]
+        )
         self._optimizer = torch.optim.Adam(
             [*self._shared, *self._heads], lr=self._peak, betas=(0.9, 0.99), fused=True
         )
@@ -157,7 +160,7 @@ class Unlearning:
         the bare retain loss. They do not depend on `most`, the number of instances that are computed at once,
         and nothing else changes that another attempt with a smaller one would not put right."""
         positions, kept = self._forget_stream.batch(self.done), self._retain_stream.batch(self.done)
-        guarded = self.region.guarded
+        guarded = self.region.guarded and len(self._shared) > 0
         parts = split_step(positions, kept, most, apart=guarded)
         rows = torch.cat([self._rows[positions], kept])
         counts = count_step(self._retained_rows[rows], len(positions), self._device)
@@ -226,7 +229,7 @@ class Unlearning:
     def _rank_before(self, positions: Tensor, most: int) -> None:
         """Losses of forget instances that are computed in several parts, so that each part's are ranked among
         those of all."""
-        for some in torch.split(positions, most):
+        for some in in_parts(positions, most):
             batch = self._data.fetch(self._rows[some]).to(self._device)
             with torch.no_grad():
                 losses = instance_losses(
@@ -290,18 +293,6 @@ def _table(plan: ForgetPlan, calibration: Calibration, device: torch.device) -> 
         offset.to(device),
         calibration.targets.to(device),
     )
-
-
-def _trainable(network: nn.Module, named: list[str]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Shared parameters and those of the named tasks' heads; the heads of un-named tasks are frozen."""
-    heads: Any = network.heads
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    shared = list(network.shared.parameters())  # type: ignore[union-attr]
-    own = [parameter for name in named for parameter in heads[name].parameters()]
-    for parameter in [*shared, *own]:
-        parameter.requires_grad_(True)
-    return shared, own
 
 
 def _in_order(saved: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:

@@ -6,6 +6,7 @@ import torch
 
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 from worker.engine.descent import Restart
+from worker.engine.parameters import keep_frozen
 from worker.engine.randomness import derived_generator
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
 from worker.engine.training import train
@@ -24,7 +25,9 @@ class Retrain:
     ) -> Outcome:
         """Raises `Refused`: task_would_be_erased, loss_not_finite."""
         clock = SnapshotClock(monitor, run_name(self.name, problem, Budget(), seed), self.snapshot_seconds)
-        network = problem.build(derived_generator(seed, "retrain")).to(device)
+        network = problem.build(derived_generator(seed, "retrain"))
+        keep_frozen(network, problem.network)
+        network = network.to(device)
         retained = problem.forget.retained(problem.train.present)
         passes = train(
             network,

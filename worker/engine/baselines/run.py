@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.baselines.pace import Pace
-from worker.engine.contract import Batch, Budget, Monitor, Outcome, Problem
+from worker.engine.contract import Batch, Budget, Monitor, Outcome, Problem, Refused
 from worker.engine.descent import check_finite, make_optimizer
 from worker.engine.forget_groups import plan_forgetting
 from worker.engine.progress import Progress
@@ -38,12 +38,18 @@ class Sample:
 class Run:
     """The copy being moved (`network`), the frozen original, and the counts for the `Outcome`.
 
-    Raises `Refused`: task_would_be_erased, forget_set_too_large.
+    Raises `Refused`: network_frozen, task_would_be_erased, forget_set_too_large.
     """
 
     def __init__(
         self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
     ) -> None:
+        if not all(parameter.requires_grad for parameter in problem.network.parameters()):
+            raise Refused(
+                "network_frozen",
+                "The network has frozen parameters, which this method would move: use the interference-aware "
+                "method or retraining, which leave them alone.",
+            )
         plan = plan_forgetting(problem.forget, problem.train.present, problem.tasks)
         self.problem = problem
         self.budget = budget

@@ -57,6 +57,19 @@ def split_holdout(holdout: Data, tasks: tuple[TaskSpec, ...], seed: int) -> tupl
     return Subset(holdout, order[0::2].sort().values), Subset(holdout, order[1::2].sort().values)
 
 
+def refuse_small_calibration(present: Tensor, tasks: tuple[TaskSpec, ...], named: Tensor) -> None:
+    """present (n, T) of the calibration half, named (T,). Raises `Refused("holdout_too_small")` unless it has
+    half of `MINIMUM_SUPERVISION` for every named task, as each half of a holdout that was split has."""
+    least = MINIMUM_SUPERVISION // 2
+    for spec, count, asked in zip(tasks, present.sum(dim=0).tolist(), named.tolist(), strict=True):
+        if asked and count < least:
+            raise Refused(
+                "holdout_too_small",
+                f"Task {spec.name!r} has {count} held-out instances to calibrate with; at least {least} are "
+                f"needed, that is {MINIMUM_SUPERVISION} in a holdout that is split into halves.",
+            )
+
+
 def check_disjoint(train: Sequence[str], holdout: Sequence[str]) -> None:
     """Raises `Refused("holdout_overlaps_training")` when an id is in both."""
     shared = set(train) & set(holdout)
