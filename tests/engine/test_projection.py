@@ -106,14 +106,39 @@ def test_orthogonalized_never_opposes_the_retain_gradient(seed: int, scale: floa
         torch.testing.assert_close(changed, scale * forget)
 
 
+@given(seeds, st.integers(-30, 30), st.integers(-30, 30))
+def test_orthogonalizing_is_safe_at_every_scale(seed: int, one: int, other: int) -> None:
+    """In single precision, where squares of such numbers would be 0 or infinite."""
+    forget, retain = gradients(seed, 2).float()
+    changed = orthogonalize(forget * 10.0**one, retain * 10.0**other)
+    torch.testing.assert_close(changed / 10.0**one, orthogonalize(forget, retain), rtol=1e-4, atol=1e-5)
+
+
+@given(seeds, st.integers(2, 4), st.integers(2, 4))
+def test_neither_the_order_of_tasks_nor_that_of_gradients_matters(seed: int, tasks: int, count: int) -> None:
+    own, forget = gradients(seed, tasks * count).view(tasks, count, SIZE), gradients(seed + 1, tasks)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(tasks, generator=generator)
+    mixed = own[order][:, torch.randperm(count, generator=generator)]
+    columns = list(range(tasks))
+    expected = span(own.clone(), columns, columns).outside(forget, columns)
+    found = span(mixed.clone(), columns, columns).outside(forget[order], columns)
+    torch.testing.assert_close(found, expected)
+    named = order.tolist()
+    reordered = span(own.clone(), columns, named).outside(forget[order], named)
+    torch.testing.assert_close(reordered, expected)
+
+
 def test_orthogonalized_against_a_vanished_gradient_is_unchanged() -> None:
     forget = gradients(1, 1)[0]
     torch.testing.assert_close(orthogonalize(forget, torch.zeros_like(forget)), forget)
 
 
+@pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int) -> None:
-    """Central finite difference along the forget part of the guarded direction, in float64."""
+def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int, projected: bool) -> None:
+    """Central finite difference along the forget part of the guarded direction, in float64; with and without
+    subspaces of other tasks to stay out of."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.nn.Parameter(torch.randn(4, 3, generator=generator, dtype=torch.float64))
     head = torch.nn.Parameter(torch.randn(3, generator=generator, dtype=torch.float64))
@@ -126,7 +151,8 @@ def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int) -
     retain = retain_loss(weight)
     forget = -2 * retain_loss(weight) + ((inputs @ weight).sum(dim=1) - 1).abs().mean()
     free = TaskSubspaces(torch.zeros(0, 12).double(), {0: torch.zeros(0, 0).double()})
-    guarded = guarded_gradients([(retain, forget[None])], free, [0], [weight], [head])[0]
+    subspaces = span(gradients(seed, 6).view(2, 3, SIZE), [0, 1], [0]) if projected else free
+    guarded = guarded_gradients([(retain, forget[None])], subspaces, [0], [weight], [head])[0]
     (bare,) = torch.autograd.grad(retain_loss(weight), [weight])
     forgetting = guarded - bare
     step = 1e-5
@@ -135,3 +161,8 @@ def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int) -
             2 * step
         )
     assert slope <= 1e-6
+    if projected:
+        # Inside of the other tasks' span only the instance level has a say: along the retain gradient.
+        inside = subspaces.others(0).T @ forgetting.flatten().detach()
+        along = subspaces.others(0).T @ bare.flatten()
+        assert (inside @ along).square() >= 0.99 * inside.square().sum() * along.square().sum()

@@ -120,7 +120,7 @@ def calibrate(
     for seen, where in ((own, "the forget set"), (own_holdout, "the holdout"), (own_retained, "the rest")):
         check_finite(seen.losses.masked_fill(~seen.present, 0.0).sum(), f"the original on {where}")
 
-    pools = {"reference": order[: len(order) - len(spare)], "probe": order}
+    pools = {"reference": order[: max(1, len(order) - len(spare))], "probe": order}
     networks: dict[str, nn.Module] = {}
     passes = 0
     finished: dict[str, Any] = {}
