@@ -8,7 +8,7 @@ from torch import Tensor
 
 from worker.engine.contract import TaskSpec
 from worker.engine.forget_loss import RankTable
-from worker.engine.percentile import evidence, percentiles, quantiles, target_losses
+from worker.engine.percentile import percentiles, quantiles, reliability, target_losses
 from worker.engine.supervision import Task
 from worker.engine.tasks import TASK_KINDS
 from worker.engine.teacher import extrapolate, scores_along, smallest_kappa
@@ -47,12 +47,13 @@ def test_targets_ascend_within_the_holdout_and_ignore_the_order_of_instances(
     torch.testing.assert_close(target_losses(percentile.flip(0), holdout, weight), targets)
 
 
-def test_evidence_is_none_for_a_handful_and_grows_with_numbers() -> None:
-    assert evidence(torch.tensor([0.75]), 200) == 0.0
-    assert evidence(torch.full((50,), 0.5), 200) == 0.0
-    few, many = evidence(torch.full((8,), 0.9), 200), evidence(torch.full((400,), 0.9), 200)
-    assert 0 < few < many < 1
-    assert evidence(torch.full((8,), 0.9), 200) == pytest.approx(1 - (1 / 8 + 1 / 200) / 12 / 0.16)
+@given(seeds, st.integers(2, 60))
+def test_reliability_is_that_of_the_ranks_and_never_negative(seed: int, count: int) -> None:
+    original = losses(seed, count)
+    assert reliability(original, original.exp()) == pytest.approx(1.0, abs=1e-5)
+    assert reliability(original, -original) == 0.0
+    assert reliability(original, torch.ones(count)) == 0.0
+    assert 0 <= reliability(original, losses(seed + 1, count)) <= 1
 
 
 @given(seeds, st.integers(2, 12), st.integers(1, 6))
@@ -90,5 +91,6 @@ def test_kappa_is_the_smallest_that_reaches_the_goal() -> None:
     metrics = scores_along(task, original, reference, targets) / 60 * 100
     assert smallest_kappa(metrics, 100.0) == 0.0
     assert smallest_kappa(metrics, 70.0) == pytest.approx(1.5)
-    assert smallest_kappa(metrics, 5.0) == 4.0
+    assert smallest_kappa(metrics, 5.0) == pytest.approx(4.8)
+    assert smallest_kappa(metrics, -1.0) == 5.0  # nothing gets there: the first that gets closest
     torch.testing.assert_close(extrapolate(original, reference, 1.0), reference)

@@ -17,8 +17,9 @@ from worker.engine.data.holdout import refuse_small_calibration
 from worker.engine.descent import Descent, Restart, adam_rate, check_finite, descend
 from worker.engine.forget_groups import ForgetGroup, ForgetPlan
 from worker.engine.forward import Precision
+from worker.engine.loss_rulers import LossRulers, fit_rulers
 from worker.engine.measurement import Measurement, measure
-from worker.engine.percentile import evidence, percentiles, target_losses
+from worker.engine.percentile import percentiles, reliability, target_losses
 from worker.engine.probe import shrink_and_perturb
 from worker.engine.progress import Progress
 from worker.engine.randomness import derived_generator
@@ -38,34 +39,36 @@ class CalibrationSettings:
 
     reference_samples: int = 800
     reference_batch: int = 8
-    probe_samples: int = 3680
+    probe_samples: int = 7360
     probe_batch: int = 16
     kappa_pool: int = 50
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """goals, evidence, kappas (G,): points, 0..1 and κ. targets: ascending target losses, group after group.
+    """goals, reliability, kappas (G,): points, 0..1 and κ. targets: target losses, group after group, each
+    group's ascending.
 
     teacher: per task (F, width), z^κ where forgotten and z^O elsewhere. losses: (F, T) of the original.
     spread: (T,) standard deviation of a held-out score, in points. holdout: (T,) held-out instances.
     """
 
     goals: Tensor
-    evidence: Tensor
+    reliability: Tensor
     kappas: Tensor
     targets: Tensor
     teacher: Mapping[str, Tensor]
     losses: Tensor
     spread: Tensor
     holdout: Tensor
+    rulers: LossRulers
     retain_loss: float
     holdout_loss: float
     passes: int
     forward_passes: int
 
     def state(self) -> dict[str, Any]:
-        return {**vars(self), "teacher": dict(self.teacher)}
+        return {**vars(self), "teacher": dict(self.teacher), "rulers": self.rulers.state()}
 
     @staticmethod
     def from_state(state: Mapping[str, Any], device: torch.device) -> "Calibration":
@@ -73,7 +76,8 @@ class Calibration:
             name: value if value.dtype == torch.float16 else value.to(device)  # half is how the host holds it
             for name, value in state["teacher"].items()
         }
-        return Calibration(**{**state, "teacher": moved})
+        rulers = LossRulers(**state["rulers"]).to(device)
+        return Calibration(**{**state, "teacher": moved, "rulers": rulers})
 
 
 def calibration_passes(plan: ForgetPlan, holdout: int, settings: CalibrationSettings) -> int:
@@ -150,7 +154,7 @@ def calibrate(
         task, column = tasks[group.column], group.column
         held = own_holdout.present[:, column]
         percentile = percentiles(unseen.losses[group.members, column], unseen_holdout.losses[held, column])
-        weight = evidence(percentile, int(held.sum()))
+        weight = reliability(own_holdout.losses[held, column], unseen_holdout.losses[held, column])
         typical = own_holdout.points(column)
         shift = unseen.points(column, _among(group, unseen)) - unseen_holdout.points(column)
         goal = min(100.0, max(0.0, typical + weight * shift))
@@ -171,13 +175,16 @@ def calibrate(
     held_scores = [own_holdout.scores[own_holdout.present[:, c], c] for c in range(len(tasks))]
     return Calibration(
         goals=torch.tensor(goals, dtype=torch.float64),
-        evidence=torch.tensor(weights, dtype=torch.float64),
+        reliability=torch.tensor(weights, dtype=torch.float64),
         kappas=torch.tensor(kappas, dtype=torch.float64),
         targets=torch.cat(targets),
         teacher=teacher,
         losses=own.losses,
         spread=torch.stack([scores.std() * 100 for scores in held_scores]),
         holdout=torch.tensor([len(scores) for scores in held_scores]),
+        rulers=fit_rulers(
+            own_retained.losses, own_holdout.losses, plan.retained[kept], own_holdout.present
+        ).to(device),
         retain_loss=float(training_loss(own_retained.losses, plan.retained[kept], weight_of)),
         holdout_loss=float(training_loss(own_holdout.losses, own_holdout.present, weight_of)),
         passes=passes,

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worker.engine.loss_rulers import LossRulers
+
+SHARE_WEIGHT = 2.0
+
 
 @dataclass(frozen=True)
 class RankTable:
@@ -36,3 +40,10 @@ class RankTable:
         before = (all_ < mine) | ((all_ == mine) & earlier)
         rank = (same & before).sum(dim=1)
         return self.targets[(self.offset[positions] + rank).clamp(0, len(self.targets) - 1)]
+
+
+def forget_distances(losses: Tensor, targets: Tensor, divergences: Tensor, rulers: LossRulers) -> Tensor:
+    """(b, T) each → (b, T): how far each loss is from its target, in units of the task's own memory and in
+    shares of the held-out losses, and how far the outputs are from the teacher's."""
+    apart = (rulers.shares(losses) - rulers.shares(targets)).abs()
+    return ((losses - targets).abs() + divergences) / rulers.scales + SHARE_WEIGHT * apart

@@ -124,7 +124,7 @@ def _details(plan: ForgetPlan, calibration: Calibration, run: Unlearning, proble
                 "requests": len(group.references),
                 "instances": len(group.members),
                 "goal": round(float(calibration.goals[number]), 3),
-                "evidence": round(float(calibration.evidence[number]), 3),
+                "reliability": round(float(calibration.reliability[number]), 3),
                 "kappa": round(float(calibration.kappas[number]), 3),
             }
             for number, group in enumerate(plan.groups)

@@ -25,15 +25,17 @@ def quantiles(losses: Tensor, at: Tensor) -> Tensor:
     return torch.lerp(ordered[lower.long()], ordered[upper.long()], share)
 
 
-def evidence(percentile: Tensor, holdout: int) -> float:
-    """Shrinkage s = max(0, 1 − SE² / (ū − ½)²), SE² = (1/n + 1/m) / 12, in 0..1.
+def reliability(original: Tensor, probe: Tensor) -> float:
+    """ρ in 0..1: correlation of two networks' percentiles of the same (m,) held-out losses.
 
-    How far the percentiles (n,) of a forget set among m held-out instances are from those of a random set:
-    0 when their mean cannot be told from ½, so that nothing is calibrated on a handful.
+    Neither network has seen these instances, so it says how well the one foretells what the other, fully
+    trained, makes of instances that it never saw: the slope of the regression of its percentiles. 0 if they
+    do not differ among themselves.
     """
-    deviation = float(percentile.mean()) - 0.5
-    variance = (1 / len(percentile) + 1 / holdout) / 12
-    return 0.0 if deviation == 0 else max(0.0, 1 - variance / deviation**2)
+    first, second = percentiles(original, original), percentiles(probe, probe)
+    if min(float(first.std(correction=0)), float(second.std(correction=0))) == 0:
+        return 0.0
+    return min(1.0, max(0.0, float(torch.corrcoef(torch.stack([first, second]))[0, 1])))
 
 
 def target_losses(percentile: Tensor, holdout_losses: Tensor, weight: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from worker.engine.supervision import Task
 
-KAPPAS = tuple(step / 10 for step in range(41))
+KAPPAS = tuple(step / 10 for step in range(81))
 
 
 def extrapolate(original: Tensor, reference: Tensor, kappa: float | Tensor) -> Tensor:

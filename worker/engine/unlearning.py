@@ -18,7 +18,7 @@ from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
-from worker.engine.forget_loss import RankTable
+from worker.engine.forget_loss import RankTable, forget_distances
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import guarded_gradients
 from worker.engine.original_answers import OriginalAnswers
@@ -31,11 +31,11 @@ from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_s
 from worker.engine.trust_region import TrustRegion
 
 RATE_SHARE = 2 / 3
-STEPS_FOR_FULL_RATE = 400
+STEPS_FOR_FULL_RATE = 100
 WARM_UP = 0.1
 INSPECTION = 4
 BASIS_LIFETIME = 100
-RETAIN_WEIGHT = 3.0
+RETAIN_WEIGHT = 5.0
 RETAIN_RATIO = 2
 
 
@@ -73,6 +73,7 @@ class Unlearning:
         self._named = [column for column in range(len(tasks)) if bool(plan.forgotten[:, column].any())]
         self._teacher = calibration.teacher
         self._weights = task_weights(tasks, device)
+        self._rulers = calibration.rulers.to(device)
         self._table = _table(plan, calibration, device)
         self._shared, self._heads = split_parameters(
             self.network, problem.network, [tasks[column].name for column in self._named]
@@ -204,11 +205,15 @@ class Unlearning:
         retained = self._retained[rows.to(self._device)]
         forgotten = self._forgotten[positions]
         targets = self._table.look_up(positions, losses[:count].detach())
-        distance = (losses[:count] - targets).abs() + divergences[:count]
+        distance = forget_distances(losses[:count], targets, divergences[:count], self._rulers)
         forget = distance.masked_fill(~forgotten, 0.0).sum(dim=0) / counts.forget * self._weights
         # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
         # better than the original knew them: for these, staying as they are is enough.
-        keep = torch.cat([divergences[:count], losses[count:] + divergences[count:]])
+        # Nor is what is retained taught anything new: only a loss above the original's is one.
+        with torch.no_grad():
+            had = instance_losses(self._tasks, aims, batch)
+        worse = (losses - had).clamp(min=0)
+        keep = torch.cat([divergences[:count], worse[count:] + divergences[count:]]) / self._rulers.scales
         retain = RETAIN_WEIGHT * training_loss(keep, retained, self._weights, counts.retained)
         bare = losses[count:].detach()
         return retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed)
