@@ -3,7 +3,7 @@
     python -m benchmarks.digits --seeds 5
 
 Per seed: fresh data noise, a network trained until it knows its labels by heart, then 150 random instances
-forgotten for all tasks and for each single task. Every figure stands beside the mean of two retrained
+forgotten for all tasks and for each single task. Every figure stands beside the mean of five retrained
 networks. Writes benchmarks/results/digits.json and digits.md; rows already there for the same code and
 configuration are kept, so an interrupted run goes on where it stopped.
 """
@@ -41,7 +41,7 @@ SPECS = tuple(TaskSpec(**task) for task in TASKS)
 RECIPE_OF_ALL = Recipe(**RECIPE)
 REQUESTS: Mapping[str, tuple[int, ...]] = {"all": (0, 1, 2), "digit": (0,), "turn": (1,), "ink": (2,)}
 FORGET = 150
-RETRAINED = 2
+RETRAINED = 5
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
             print(f"seed {seed}: kept from an earlier run", flush=True)
             continue
         rows[seed] = run_seed(int(seed))
-        file.write_text(json.dumps({"environment": environment, "seeds": rows}, indent=1) + "\n")
+        file.write_text(json.dumps({"environment": environment, "seeds": rows}, separators=(",", ":")) + "\n")
     report = table({seed: rows[seed] for seed in seeds}, environment)
     (options.output / "digits.md").write_text(report)
     print(report)
@@ -140,9 +140,10 @@ def table(rows: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
         "",
         f"Seeds {', '.join(rows)}; {environment['processor']}, {environment['threads']} thread(s), "
         f"Python {environment['python']}, torch {environment['torch']}. Figures are points (accuracy, or "
-        "closeness for `ink`), mean ± standard deviation over seeds. Retrained: mean of two networks. "
-        "Gap: unlearned − retrained; floor: one retrained network − the other; both as mean of the absolute "
-        "values, and the worst seed. Drift: unlearned − original. CPU seconds include calibration.",
+        "closeness for `ink`), mean ± standard deviation over seeds. "
+        f"Retrained: mean of {RETRAINED} networks. Gap: unlearned − retrained; floor: each retrained network − "
+        "the mean of the others; both as mean of the absolute values, and the worst single one. "
+        "Drift: unlearned − original. CPU seconds include calibration.",
         "",
         "| knows by heart | training | holdout | membership AUC |",
         "|---|---|---|---|",
@@ -198,7 +199,7 @@ def _figure_line(
     name: str,
     figure: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
 ) -> str | None:
-    before, unlearned, first, second = [], [], [], []
+    before, unlearned, retrained = [], [], list[list[float]]()
     for row in rows.values():
         run = row["requests"][request]
         own = figure(run["unlearned"]["tasks"][task])
@@ -207,19 +208,18 @@ def _figure_line(
         again = [figure(report["tasks"][task]) for report in run["retrained"]]
         before.append(own["before"]["value"])
         unlearned.append(own["after"]["value"])
-        first.append(again[0]["after"]["value"])  # type: ignore[index]
-        second.append(again[1]["after"]["value"])  # type: ignore[index]
-    mean = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+        retrained.append([found["after"]["value"] for found in again if found is not None])
+    mean = [statistics.mean(values) for values in retrained]
     drift = [u - o for u, o in zip(unlearned, before, strict=True)]
     return (
         f"| {request} | {task} | {name} | {_spread(before)} | {_spread(unlearned)} | {_spread(mean)} | "
-        f"{_distance(unlearned, mean)} | {_distance(first, second)} | "
+        f"{_distance(unlearned, mean)} | {_floor(retrained)} | "
         f"{statistics.mean(drift):+.1f} ({max(drift, key=abs):+.1f}) |"
     )
 
 
 def _membership_line(rows: Mapping[str, Any], request: str, task: str) -> str | None:
-    before, unlearned, first, second = [], [], [], []
+    before, unlearned, retrained = [], [], list[list[float]]()
     for row in rows.values():
         run = row["requests"][request]
         own = run["unlearned"]["tasks"][task]["membership"]
@@ -228,12 +228,11 @@ def _membership_line(rows: Mapping[str, Any], request: str, task: str) -> str | 
         again = [report["tasks"][task]["membership"]["after"]["auc"] for report in run["retrained"]]
         before.append(own["before"]["auc"])
         unlearned.append(own["after"]["auc"])
-        first.append(again[0])
-        second.append(again[1])
-    mean = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+        retrained.append(again)
+    mean = [statistics.mean(values) for values in retrained]
     return (
         f"| {request} | {task} | {_spread(before, 3)} | {_spread(unlearned, 3)} | {_spread(mean, 3)} | "
-        f"{_distance(unlearned, mean, 3)} | {_distance(first, second, 3)} |"
+        f"{_distance(unlearned, mean, 3)} | {_floor(retrained, 3)} |"
     )
 
 
@@ -245,6 +244,13 @@ def _spread(values: list[float], digits: int = 1) -> str:
 def _distance(ones: list[float], others: list[float], digits: int = 1) -> str:
     distances = [abs(one - other) for one, other in zip(ones, others, strict=True)]
     return f"{statistics.mean(distances):.{digits}f} ({max(distances):.{digits}f})"
+
+
+def _floor(retrained: list[list[float]], digits: int = 1) -> str:
+    """Each network of a seed against the mean of its others."""
+    ones = [value for values in retrained for value in values]
+    others = [(sum(values) - value) / (len(values) - 1) for values in retrained for value in values]
+    return _distance(ones, others, digits)
 
 
 def _build(generator: torch.Generator) -> nn.Module:
