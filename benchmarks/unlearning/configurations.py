@@ -69,6 +69,7 @@ CONFIGURATIONS: dict[str, tuple[Configuration, ...]] = {
     "salun": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.salient": 0.25}),
     "bad_teacher": _tried({RATE: 0.3}, {RATE: 0.3, EPOCHS: 3}, {RATE: 1.0, EPOCHS: 3}),
     "scrub": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.max_epochs": 4}),
+    "sfron": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.alpha": 5.0}),
     "ssd": _tried({"settings.alpha": 3.0}, {"settings.alpha": 30.0}, {"settings.alpha": 100.0}),
     "pgu": _tried({RATE: 0.03}, {RATE: 0.3}, {"settings.retained_share": 0.8}),
     "orthograd": _tried({RATE: 0.03}, {RATE: 0.3}, {"settings.alpha": 0.9}),

@@ -14,6 +14,7 @@ from worker.engine.baselines.pgu import Pgu, PguSettings
 from worker.engine.baselines.random_label import RandomLabel, RandomLabelSettings
 from worker.engine.baselines.salun import SalUn, SalUnSettings
 from worker.engine.baselines.scrub import Scrub, ScrubSettings
+from worker.engine.baselines.sfron import Sfron, SfronSettings
 from worker.engine.baselines.ssd import Ssd, SsdSettings
 from worker.engine.contract import Method
 from worker.engine.projected_ascent import ProjectedAscent, ProjectedAscentSettings
@@ -43,6 +44,7 @@ BASELINES: dict[str, Expected] = {
         Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.25, 85),
         Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.2, 75),
         Expected(Scrub(settings=ScrubSettings(max_epochs=12, pace=Pace(16, 1.0))), 0.1, 75),
+        Expected(Sfron(settings=SfronSettings(alpha=5.0, pace=Pace(20, 1.0))), 0.1, 70),
         Expected(Ssd(settings=SsdSettings(alpha=0.5, lambda_=0.3)), 0.25, 60),
         Expected(Orthograd(settings=OrthogradSettings(0.7, 16, Pace(20, 0.5))), 0.5, 75),
         Expected(Pgu(settings=PguSettings(0.6, pace=Pace(60, 0.1, plain=True))), 0.05, 70),

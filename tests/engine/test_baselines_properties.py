@@ -28,8 +28,9 @@ from worker.engine.baselines.random_targets import RandomTargets
 from worker.engine.baselines.run import Run
 from worker.engine.baselines.salun import SalUn, SalUnSettings, forget_gradient, saliency_masks
 from worker.engine.baselines.scrub import MAXIMISING, MINIMISING, Scrub, ScrubSettings
+from worker.engine.baselines.sfron import Sfron, SfronSettings, adaptive_weights, remain_balanced_masks
 from worker.engine.baselines.ssd import Ssd, SsdSettings, importances
-from worker.engine.contract import Budget, ForgetRequest, Problem, Recipe, Silent
+from worker.engine.contract import Budget, ForgetRequest, Interrupted, Problem, Recipe, Silent
 from worker.engine.projected_ascent import (
     ProjectedAscentSettings,
     bent_gradients,
@@ -191,6 +192,56 @@ def test_ssd_importances_are_mean_squares_of_single_gradients() -> None:
     each = vmap(grad(loss), in_dims=(None, 0, 0))(weights, batch.inputs, batch.targets["colour"])
     for value, reference in zip(found, each.values(), strict=True):
         torch.testing.assert_close(value, reference.square().mean(dim=0), rtol=1e-9, atol=1e-14)
+
+
+# --- SFR-on
+
+
+def test_sfron_ascends_on_weights_that_the_forget_set_depends_on_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A single step of plain ascent, before anything is mended."""
+    job = problem((range(FORGET), (0, 1)))
+    pace = Pace(1, 0.01, plain=True)
+    run = a_run(job)
+    masks = remain_balanced_masks(run, 1.0, 16)
+    forgotten = importances(run, ROWS, run.forgotten, 16)
+    retained = importances(run, run.retain_rows, run.retained, 16)
+    for mask, part, rest in zip(masks, forgotten, retained, strict=True):
+        assert torch.equal(mask, part + 1e-15 >= rest + 1e-15)
+    assert 0 < sum(int(mask.sum()) for mask in masks) < sum(mask.numel() for mask in masks)
+
+    class First(Silent):
+        """Interrupts after the first update and keeps the network as it is then."""
+
+        def progress(self, done: int, total: int, note: str) -> None:
+            if note == "ascending and mending":
+                raise Interrupted
+
+    moved: list[nn.Module] = []
+    original = Run.walk
+
+    def watching(self: Run, *given: object) -> object:
+        moved.append(self.network)
+        return original(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "walk", watching)
+    with pytest.raises(Interrupted):
+        Sfron(settings=SfronSettings(pace=pace))(job, Budget(), seed=5, device=CPU, monitor=First())
+    changed = 0
+    for after, before, mask in zip(moved[0].parameters(), job.network.parameters(), masks, strict=True):
+        assert torch.equal(after[~mask], before[~mask])
+        changed += int((after != before).sum())
+    assert changed > 0
+
+
+def test_adaptive_weights_add_up_and_fall_with_the_loss() -> None:
+    losses = torch.tensor([[0.01, 4.0], [1.0, 4.0], [9.0, 0.0]])
+    mask = torch.tensor([[True, False], [True, False], [True, False]])
+    weights = adaptive_weights(losses, mask, 0.5)
+    torch.testing.assert_close(weights.sum(dim=0), torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(weights[:, 0] / weights[2, 0], torch.tensor([30.0, 3.0, 1.0]))
+    assert adaptive_weights(torch.zeros(3, 2), mask, 0.5).isfinite().all()
 
 
 # --- Bad-Teacher

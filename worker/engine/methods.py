@@ -12,6 +12,7 @@ from worker.engine.baselines.random_label import RandomLabel
 from worker.engine.baselines.retrain import Retrain
 from worker.engine.baselines.salun import SalUn
 from worker.engine.baselines.scrub import Scrub
+from worker.engine.baselines.sfron import Sfron
 from worker.engine.baselines.ssd import Ssd
 from worker.engine.contract import Method
 from worker.engine.interference_aware import InterferenceAware
@@ -33,5 +34,6 @@ METHODS: dict[str, Method] = {
     "random_label": RandomLabel(),
     "salun": SalUn(),
     "scrub": Scrub(),
+    "sfron": Sfron(),
     "ssd": Ssd(),
 }
