@@ -141,8 +141,8 @@ def table(rows: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
         f"Seeds {', '.join(rows)}; {environment['processor']}, {environment['threads']} thread(s), "
         f"Python {environment['python']}, torch {environment['torch']}. Figures are points (accuracy, or "
         "closeness for `ink`), mean ± standard deviation over seeds. "
-        f"Retrained: mean of {RETRAINED} networks. Gap: unlearned − retrained; floor: each retrained network − "
-        "the mean of the others; both as mean of the absolute values, and the worst single one. "
+        f"Retrained: mean of {RETRAINED} networks. Gap: unlearned − retrained; floor: each retrained −"
+        " the mean of the others; both as mean of the absolute values, and the worst single one. "
         "Drift: unlearned − original. CPU seconds include calibration.",
         "",
         "| knows by heart | training | holdout | membership AUC |",
