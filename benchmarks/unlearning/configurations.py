@@ -58,7 +58,7 @@ CONFIGURATIONS: dict[str, tuple[Configuration, ...]] = {
         Configuration(),
         Configuration({}, {"visits": 26}),
         Configuration({}, {"visits": 60}),
-        Configuration({"calibration.probe_samples": 7360}),
+        Configuration({"calibration.probe_samples": 3680}),
     ),
     "projected_ascent": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.beta": 0.99}),
     "fine_tune": _tried({RATE: 0.1}, {RATE: 1.0}, {RATE: 1.0, EPOCHS: 5}),

@@ -109,6 +109,21 @@ def test_the_smallest_figure_is_chosen_and_a_refused_configuration_never(tmp_pat
     assert [entry["figure"] for entry in evidence["tried"]] == [3.0, None, 2.0]
 
 
+def test_ours_has_one_configuration_for_all_data_sets(tmp_path: Path) -> None:
+    tried = CONFIGURATIONS["interference_aware"][:2]
+    jobs = [
+        replace(JOB, method="interference_aware", problem=ProblemKey(source, 1000), configuration=one)
+        for source in ("digits", "scenes")
+        for one in tried
+    ]
+    rows = FinishedRows(tmp_path / "tuning.jsonl")
+    for job, value in zip(jobs, (1.0, 2.0, 5.0, 3.0), strict=True):
+        rows.append({"key": job.key, "scores": {"selection": value}})
+    choose(jobs, rows, tmp_path / "configurations.json", (1000,))
+    chosen = read_chosen(tmp_path / "configurations.json")
+    assert chosen.of("digits", "interference_aware") == chosen.of("scenes", "interference_aware") == tried[1]
+
+
 def _row(seed: int, fraction: float, value: float) -> dict[str, object]:
     problem = {"source": "digits", "seed": seed}
     return {"problem": problem, "request": {"fraction": fraction}, "scores": {"value": value}}
