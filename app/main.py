@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.audit.endpoints import router as audit
 from app.auth.endpoints import router as api_keys
 from app.core.body_limit import BodyLimit
 from app.core.database import async_engine
@@ -33,6 +34,7 @@ from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
+from app.signing_keys.endpoints import router as signing_keys
 from models.states import IllegalTransition
 
 # Tried in this order: the calls that come most often first.
@@ -44,7 +46,9 @@ ROUTERS = (
     checkpoints,
     instance_lists,
     lookups,
+    audit,
     api_keys,
+    signing_keys,
     operations,
 )
 # Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads

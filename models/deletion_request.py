@@ -82,6 +82,9 @@ class DeletionRequest(Identified, Base):
     error_detail: Mapped[str | None] = mapped_column(Text)
     # Counts changes, for the weak ETag that pollers send back.
     revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    # The version that the newest certificate is about; the relay makes another when the result differs.
+    # (Later columns come last, where ALTER TABLE puts them.)
+    certified_version_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -109,6 +112,13 @@ class DeletionRequest(Identified, Base):
             "ix_deletion_requests_unsettled",
             "registered_model_id",
             postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
+        ),
+        Index(
+            "ix_deletion_requests_uncertified",
+            "finished_at",
+            postgresql_where=text(
+                "status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id"
+            ),
         ),
     )
 

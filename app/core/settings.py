@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     hash_key: SecretStr = Field(min_length=64, max_length=64)
     hash_key_id: str = "k1"
 
+    # Evidence. The key is an Ed25519 private key, 64 hexadecimal characters; only the relay needs it.
+    signing_key: SecretStr | None = None
+    audit_checkpoint_seconds: float = Field(60.0, gt=0)
+
     # Limits on what clients send.
     max_instances_per_request: int = 100_000
     max_body_bytes: int = 32 * MEBIBYTE

@@ -14,6 +14,7 @@ SECRETS = {
     "LETHE_WORKER_PASSWORD",
     "LETHE_REDIS_PASSWORD",
     "LETHE_HASH_KEY",
+    "LETHE_SIGNING_KEY",
 }
 
 
@@ -72,6 +73,10 @@ def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[
     }
     assert roles["api"] == roles["relay"] == {"lethe_app"}
     assert roles["worker"] == {"lethe_app", "lethe_worker"}
+
+
+def test_the_relay_alone_can_sign(services: dict[str, Any]) -> None:
+    assert [name for name, each in services.items() if "LETHE_SIGNING_KEY" in str(each)] == ["relay"]
 
 
 def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:
