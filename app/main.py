@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from app.audit.endpoints import router as audit
 from app.auth.endpoints import router as api_keys
+from app.certificates.endpoints import router as certificates
 from app.core.body_limit import BodyLimit
 from app.core.database import async_engine
 from app.core.errors import LetheError
@@ -40,6 +41,7 @@ from models.states import IllegalTransition
 # Tried in this order: the calls that come most often first.
 ROUTERS = (
     deletion_requests,
+    certificates,
     jobs,
     datasets,
     registered_models,

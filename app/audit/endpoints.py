@@ -7,9 +7,10 @@ from starlette.responses import Response, StreamingResponse
 
 from app.audit import repository
 from app.audit.export import MEDIA_TYPE, no_checkpoint, sealed_entry, streamed
-from app.audit.schemas import AuditPage, SignedEnvelope
+from app.audit.schemas import AuditPage
 from app.auth.caller import AuditRead
 from app.core.audit import audit_entry
+from app.core.envelope import SignedEnvelope
 from app.core.openapi import errors
 from app.core.session import Session
 

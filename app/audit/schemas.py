@@ -31,16 +31,3 @@ class AuditPage(Answer):
 
     data: list[SealedEntryView]
     has_more: bool
-
-
-class EnvelopeSignature(Answer):
-    keyid: str = Field(description="SHA-256 of the public key; see /.well-known/lethe-signing-keys.json")
-    sig: str = Field(description="base64")
-
-
-class SignedEnvelope(Answer):
-    """A DSSE envelope around an in-toto Statement v1."""
-
-    payload: str = Field(description="The statement, base64")
-    payloadType: str  # noqa: N815 (the name that DSSE gives it)
-    signatures: list[EnvelopeSignature]

@@ -14,6 +14,7 @@ from app.core.settings import Settings
 from app.core.signing import configured_signer
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
+from app.relay.certification import Certifier
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.leases import reclaim_expired
@@ -39,6 +40,11 @@ class Relay:
         self._broker_backoff = 0.0
         self._broker_rests_until = 0.0
         self._signer = configured_signer(settings)
+        self._certifier = (
+            Certifier(self._sessions, self._storage, self._signer, settings.public_url)
+            if self._signer is not None
+            else None
+        )
         self._next_disposal = 0.0
         self._next_checkpoint = 0.0
         self._log = get_logger(__name__)
@@ -63,6 +69,8 @@ class Relay:
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
+        if self._certifier is not None:
+            self._guarded("certify", self._certifier.certify_unlearning)
         self._guarded("seal", lambda: seal_entries(self._sessions))
         if time.monotonic() >= self._next_checkpoint:
             self._next_checkpoint = time.monotonic() + settings.audit_checkpoint_seconds
@@ -71,6 +79,8 @@ class Relay:
             self._next_disposal = time.monotonic() + SECONDS_BETWEEN_DISPOSALS
             self._guarded("orphans", lambda: remove_orphans(self._sessions, self._storage, ORPHAN_GRACE))
             self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+            if self._certifier is not None:
+                self._guarded("certify_disposals", self._certifier.certify_disposals)
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
