@@ -26,6 +26,8 @@ class Settings(BaseSettings):
 
     # Evidence. The key is an Ed25519 private key, 64 hexadecimal characters; only the relay needs it.
     signing_key: SecretStr | None = None
+    # A P-256 private key, 64 hexadecimal characters, for OpenSSF model-signing; only workers need it.
+    model_signing_key: SecretStr | None = None
     audit_checkpoint_seconds: float = Field(60.0, gt=0)
 
     # Limits on what clients send.

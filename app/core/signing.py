@@ -23,6 +23,7 @@ from models import SigningKey
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 ALGORITHM = "ed25519"
+MODEL_ALGORITHM = "ecdsa-p256"
 
 UNLEARNING = "urn:lethe:statement:unlearning:v1"
 DISPOSAL = "urn:lethe:statement:disposal:v1"
@@ -59,6 +60,16 @@ class StatementSigner:
     def introduce(self, session: Session) -> None:
         """Keep the public key, in the transaction of what is signed with it."""
         made = insert(SigningKey).values(key_id=self.key_id, algorithm=ALGORITHM, public_key=self.public_key)
+        session.execute(made.on_conflict_do_nothing())
+
+
+def introduce_model_key(session: Session, signature: Mapping[str, Any] | None) -> None:
+    """Keep the public key that a worker has signed a checkpoint with. It is listed as what it is, a key of
+    another algorithm, and checks no statement: a worker must not be able to make certificates."""
+    if signature is not None:
+        made = insert(SigningKey).values(
+            key_id=signature["key_id"], algorithm=MODEL_ALGORITHM, public_key=signature["public_key"]
+        )
         session.execute(made.on_conflict_do_nothing())
 
 

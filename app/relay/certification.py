@@ -21,7 +21,7 @@ from app.certificates.unlearning import subject_of, unlearning_predicate
 from app.core.audit import audit_entry, event
 from app.core.database import transaction
 from app.core.logging import get_logger
-from app.core.signing import DISPOSAL, UNLEARNING, StatementSigner
+from app.core.signing import DISPOSAL, UNLEARNING, StatementSigner, introduce_model_key
 from app.core.storage import Storage
 from models import Certificate, DeletionRequest, time_ordered_id
 from models.states import RunStatus
@@ -86,6 +86,7 @@ class Certifier:
         facts = read_facts(session, request.id)
         predicate = unlearning_predicate(facts, self.service)
         self._issue(session, request, "unlearning", UNLEARNING, subject_of(facts), predicate)
+        introduce_model_key(session, facts.report.get("signature"))
         request.certified_version_id = request.result_version_id
         return True
 

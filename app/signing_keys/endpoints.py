@@ -15,7 +15,9 @@ router = APIRouter(tags=["Certificates"])
 
 class SigningKeyView(Answer):
     key_id: str = Field(description="SHA-256 of the key (DER, SubjectPublicKeyInfo), hexadecimal")
-    algorithm: str
+    algorithm: str = Field(
+        description="ed25519: of certificates and audit checkpoints; ecdsa-p256: of the weights"
+    )
     public_key: str = Field(description="PEM")
     first_used_at: Moment
 

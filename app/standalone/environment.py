@@ -13,6 +13,7 @@ OWNER = "lethe_owner"
 OWNER_URL = "LETHE_OWNER_DATABASE_URL"
 WORKER_URL = "LETHE_WORKER_DATABASE_URL"
 SIGNING_KEY = "LETHE_SIGNING_KEY"
+MODEL_SIGNING_KEY = "LETHE_MODEL_SIGNING_KEY"
 
 
 def deployment_environment(
@@ -30,12 +31,13 @@ def deployment_environment(
         "LETHE_HASH_KEY": keys.hash_key,
         "LETHE_HASH_KEY_ID": keys.hash_key_id,
         SIGNING_KEY: keys.signing_key,
+        MODEL_SIGNING_KEY: keys.model_signing_key,
     }
 
 
 def of_the_relay(environment: Mapping[str, str]) -> dict[str, str]:
     """The role lethe_app only, and the key that it alone signs with."""
-    return {**environment, OWNER_URL: "", WORKER_URL: ""}
+    return {**environment, OWNER_URL: "", WORKER_URL: "", MODEL_SIGNING_KEY: ""}
 
 
 def of_the_api(environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,8 @@ class Keys:
     owner_password: str
     app_password: str
     worker_password: str
+    model_signing_key: str
+    """64 hexadecimal characters: the private key (P-256) that workers sign checkpoints with."""
     signing_key: str
     """64 hexadecimal characters: the private key (Ed25519) that the relay signs certificates with. When it is
     replaced, what it signed can still be checked: its public half is kept."""
@@ -43,6 +45,7 @@ class Keys:
             owner_password=secrets.token_urlsafe(32),
             app_password=secrets.token_urlsafe(32),
             worker_password=secrets.token_urlsafe(32),
+            model_signing_key=secrets.token_hex(32),
             signing_key=secrets.token_hex(32),
         )
         write_privately(folder.keys, json.dumps(asdict(keys), indent=2))
@@ -50,9 +53,10 @@ class Keys:
 
     @classmethod
     def _read(cls, folder: DataFolder) -> Self:
-        """A folder from before there were certificates gets a key for them."""
+        """A folder from before anything was signed gets keys for it."""
         kept = json.loads(folder.keys.read_text())
-        keys = cls(**{"signing_key": secrets.token_hex(32), **kept})
+        made = {"model_signing_key": secrets.token_hex(32), "signing_key": secrets.token_hex(32)}
+        keys = cls(**(made | kept))
         if asdict(keys) != kept:
             write_privately(folder.keys, json.dumps(asdict(keys), indent=2))
         return keys

@@ -14,6 +14,7 @@ SECRETS = {
     "LETHE_WORKER_PASSWORD",
     "LETHE_REDIS_PASSWORD",
     "LETHE_HASH_KEY",
+    "LETHE_MODEL_SIGNING_KEY",
     "LETHE_SIGNING_KEY",
 }
 
@@ -75,8 +76,11 @@ def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[
     assert roles["worker"] == {"lethe_app", "lethe_worker"}
 
 
-def test_the_relay_alone_can_sign(services: dict[str, Any]) -> None:
-    assert [name for name, each in services.items() if "LETHE_SIGNING_KEY" in str(each)] == ["relay"]
+@pytest.mark.parametrize(
+    ("key", "signs"), [("LETHE_SIGNING_KEY", "relay"), ("LETHE_MODEL_SIGNING_KEY", "worker")]
+)
+def test_each_key_to_sign_with_is_where_it_is_needed(services: dict[str, Any], key: str, signs: str) -> None:
+    assert [name for name, each in services.items() if f"{{{key}:" in str(each)] == [signs]
 
 
 def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:

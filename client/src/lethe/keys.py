@@ -1,4 +1,8 @@
-"""Public keys, as the one who checks has them: a PEM file, or the service's list of keys."""
+"""Public keys, as the one who checks has them: a PEM file, or the service's list of keys.
+
+The list also has keys of another kind, that checkpoints are signed with: those are for the tool of OpenSSF
+model-signing, and no statement may be signed with them.
+"""
 
 import hashlib
 import json
@@ -24,7 +28,7 @@ def _pems(file: Path) -> list[str]:
         return [text]
     try:
         listed: Any = json.loads(text)
-        return [str(entry["public_key"]) for entry in listed["data"]]
+        return [str(entry["public_key"]) for entry in listed["data"] if entry["algorithm"] == "ed25519"]
     except (ValueError, KeyError, TypeError) as error:
         raise NotVerified(
             f"{file} holds no public keys: give a PEM file, or what the service answers at "
