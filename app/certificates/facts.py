@@ -14,7 +14,8 @@ LISTED_HASHES = 1000
 
 _REQUEST = text("""
 SELECT r.id, r.parent_id, r.reference, r.regulation, r.tasks, r.scope, r.method, r.instance_count,
-  r.hash_key_id, r.created_at, r.due_at, r.finished_at, r.tenant_id, tenant.name AS tenant,
+  r.hash_key_id, r.created_at, r.due_at, r.finished_at, r.acknowledged_at, r.extension,
+  r.tenant_id, tenant.name AS tenant,
   m.id AS model_id, m.name AS model, d.name AS dataset, d.fingerprint, d.holdout_fingerprint,
   v.id AS version_id, v.number AS version, v.guarantee, v.report, v.created_at AS published_at,
   encode(a.sha256, 'hex') AS sha256, parent.number AS base_version, encode(base.sha256, 'hex') AS base_sha256,

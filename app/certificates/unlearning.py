@@ -68,6 +68,8 @@ def _request(facts: Facts) -> dict[str, Any]:
         "received_at": rfc3339(row.created_at),
         "due_at": rfc3339(row.due_at) if row.due_at else None,
         "finished_at": rfc3339(row.finished_at),
+        "acknowledged_at": rfc3339(row.acknowledged_at) if row.acknowledged_at else None,
+        "extension": row.extension,
         "tasks": list(row.tasks),
         "scope": row.scope,
         "instances": {

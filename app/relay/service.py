@@ -15,6 +15,7 @@ from app.core.signing import configured_signer
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
 from app.relay.certification import Certifier
+from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.leases import reclaim_expired
@@ -24,6 +25,7 @@ CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
 ORPHAN_GRACE = 600.0
+SECONDS_PER_DAY = 86400.0
 
 
 class Relay:
@@ -76,6 +78,7 @@ class Relay:
             self._next_checkpoint = time.monotonic() + settings.audit_checkpoint_seconds
             self._guarded("checkpoint", self._sign_checkpoints)
         if time.monotonic() >= self._next_disposal:
+            self._guarded("deadlines", self._raise_alarms)
             self._next_disposal = time.monotonic() + SECONDS_BETWEEN_DISPOSALS
             self._guarded("orphans", lambda: remove_orphans(self._sessions, self._storage, ORPHAN_GRACE))
             self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
@@ -87,6 +90,14 @@ class Relay:
 
     def _send_forgotten(self) -> None:
         self._with_broker(self._dispatcher.send_forgotten)
+
+    def _raise_alarms(self) -> None:
+        settings = self._settings
+        raise_alarms(
+            self._sessions,
+            settings.due_warning_days * SECONDS_PER_DAY,
+            settings.acknowledge_warning_days * SECONDS_PER_DAY,
+        )
 
     def _sign_checkpoints(self) -> None:
         if self._signer is not None:

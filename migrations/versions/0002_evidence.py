@@ -1,4 +1,5 @@
-"""Evidence: the audit log's hash chain and its signed checkpoints, signing keys, certificates.
+"""Evidence: the audit log's hash chain and its signed checkpoints, signing keys, certificates;
+and deadlines of requests.
 
 What was audited before is noted to be sealed, so that the chain begins with the first row.
 
@@ -28,5 +29,7 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER note_unsealed ON audit_log")
     op.execute("DROP FUNCTION note_unsealed()")
     op.execute("DROP INDEX ix_deletion_requests_uncertified")
-    op.execute("ALTER TABLE deletion_requests DROP COLUMN certified_version_id")
+    op.execute("DROP INDEX ix_deletion_requests_sent_with_dates")
+    for column in ("certified_version_id", "acknowledge_by", "acknowledged_at", "extension", "alarms"):
+        op.execute(f"ALTER TABLE deletion_requests DROP COLUMN {column}")
     op.execute(f"DROP TABLE {TABLES}")

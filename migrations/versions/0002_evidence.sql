@@ -57,6 +57,16 @@ CREATE TABLE certificates (
 ;
 ALTER TABLE deletion_requests ADD COLUMN certified_version_id UUID
 ;
+ALTER TABLE deletion_requests ADD COLUMN acknowledge_by TIMESTAMP WITH TIME ZONE
+;
+ALTER TABLE deletion_requests ADD COLUMN acknowledged_at TIMESTAMP WITH TIME ZONE
+;
+ALTER TABLE deletion_requests ADD COLUMN extension JSONB
+;
+ALTER TABLE deletion_requests ADD COLUMN alarms TEXT[] DEFAULT '{}' NOT NULL
+;
+CREATE INDEX ix_deletion_requests_sent_with_dates ON deletion_requests (due_at) WHERE parent_id IS NULL AND due_at IS NOT NULL AND (status IS NULL OR status NOT IN ('succeeded', 'failed', 'cancelled'))
+;
 CREATE INDEX ix_deletion_requests_uncertified ON deletion_requests (finished_at) WHERE status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id
 ;
 CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -207,6 +207,16 @@ async def test_the_page_shows_what_was_signed_and_loads_nothing(
 ) -> None:
     world.ready_model()
     made = await carry_out(client, world, BODY | {"model": "reader"})
+    world.run(
+        "UPDATE deletion_requests SET acknowledged_at = now(), extension = CAST(:extension AS jsonb)",
+        extension=json.dumps(
+            {
+                "reason": "More models",
+                "notified_at": "2026-11-20T09:00:00Z",
+                "previous_due_at": "2026-12-01T09:00:00Z",
+            }
+        ),
+    )
     certify(database, settings)
     url = f"/v1/deletion-requests/{made['id']}/certificate"
     answer = await client.get(url, headers={"Accept": "text/html,application/xhtml+xml"})
@@ -222,6 +232,7 @@ async def test_the_page_shows_what_was_signed_and_loads_nothing(
     assert "<b>case</b>" not in answer.text
     assert "&lt;b&gt;case&lt;/b&gt;" in answer.text
     assert "in time, due by" in answer.text
+    assert "put off from 1 December 2026; notice was given on 20 November 2026: More models" in answer.text
     assert "What this certificate does not prove" in answer.text
     assert "By this score, the forgotten data cannot be told from data never seen" in answer.text
     assert re.search(r"98\.0 → 61\.0", answer.text)
