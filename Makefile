@@ -37,10 +37,10 @@ format: $(VENV)/installed  ## Rewrite the files as the linter wants them
 clean:           ## Remove the virtual environment and what the demo wrote
 	rm -rf $(VENV) demo-output var
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml client/pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "Lethe needs Python 3.11 or 3.12 with the venv module; name one with: make PYTHON=/path/to/python3.12"; exit 1; fi
 	@echo "Installing Lethe's pinned dependencies into $(VENV) (once; a few minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' -e ./client
 	@touch $@

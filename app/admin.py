@@ -1,4 +1,4 @@
-"""`python -m app.admin`: tenants and API keys, for the operator, on the database itself.
+"""`python -m app.admin`: tenants, API keys and the audit log, for the operator, on the database itself.
 
 Every command may be run twice. The functions serve the embedded deployment as well; they take a session
 and leave the commit to the caller.
@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.audit.export import exported
 from app.auth import repository
 from app.auth.keys import MintedKey, Scope, mint_key
 from app.core.audit import audit_entry
@@ -178,6 +179,15 @@ def _list_keys(database_url: DatabaseURL) -> None:
     with _session(database_url) as session:
         for row in session.execute(query):
             print("\t".join(str(value) for value in row))
+
+
+@cli.command("export-audit")
+def _export_audit(tenant: str, database_url: DatabaseURL) -> None:
+    """Write a tenant's audit log, as far as it is signed, to standard output, for `lethe verify-audit`."""
+    with _session(database_url) as session:
+        for piece in exported(session, find_tenant(session, tenant)):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.audit.endpoints import router as audit
 from app.auth.endpoints import router as api_keys
+from app.certificates.endpoints import router as certificates
 from app.core.body_limit import BodyLimit
 from app.core.database import async_engine
 from app.core.errors import LetheError
@@ -33,18 +35,22 @@ from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
+from app.signing_keys.endpoints import router as signing_keys
 from models.states import IllegalTransition
 
 # Tried in this order: the calls that come most often first.
 ROUTERS = (
     deletion_requests,
+    certificates,
     jobs,
     datasets,
     registered_models,
     checkpoints,
     instance_lists,
     lookups,
+    audit,
     api_keys,
+    signing_keys,
     operations,
 )
 # Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads

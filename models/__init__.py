@@ -1,8 +1,9 @@
 """The tables, shared by `app` and `worker`. One table family per file; no queries, no decisions."""
 
 from models.artifact import Artifact
-from models.audit import AuditEntry
+from models.audit import AuditCheckpoint, AuditEntry, AuditSeal, UnsealedAuditEntry
 from models.base import Base, time_ordered_id
+from models.certificate import Certificate, SigningKey
 from models.dataset import Dataset, DatasetInstance
 from models.deletion_request import (
     DeletionRequest,
@@ -25,8 +26,11 @@ __all__ = [
     "Alias",
     "Artifact",
     "Attempt",
+    "AuditCheckpoint",
     "AuditEntry",
+    "AuditSeal",
     "Base",
+    "Certificate",
     "Dataset",
     "DatasetInstance",
     "DeletionRequest",
@@ -43,6 +47,8 @@ __all__ = [
     "OutboxMessage",
     "Phase",
     "RegisteredModel",
+    "SigningKey",
     "Tenant",
+    "UnsealedAuditEntry",
     "time_ordered_id",
 ]

@@ -82,6 +82,15 @@ class DeletionRequest(Identified, Base):
     error_detail: Mapped[str | None] = mapped_column(Text)
     # Counts changes, for the weak ETag that pollers send back.
     revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    # The version that the newest certificate is about; the relay makes another when the result differs.
+    # (Later columns come last, where ALTER TABLE puts them.)
+    certified_version_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=1)
+    # By when the person is to be told of the receipt, and when they were.
+    acknowledge_by: Mapped[datetime | None] = mapped_column(sort_order=2)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(sort_order=3)
+    extension: Mapped[dict[str, Any] | None] = mapped_column(sort_order=4)  # see its schema
+    # Raised already: acknowledge_soon, acknowledge_passed, due_soon, due_passed.
+    alarms: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", sort_order=5)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -109,6 +118,21 @@ class DeletionRequest(Identified, Base):
             "ix_deletion_requests_unsettled",
             "registered_model_id",
             postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
+        ),
+        Index(
+            "ix_deletion_requests_sent_with_dates",
+            "due_at",
+            postgresql_where=text(
+                "parent_id IS NULL AND due_at IS NOT NULL AND (status IS NULL OR status NOT IN ('succeeded',"
+                " 'failed', 'cancelled'))"
+            ),
+        ),
+        Index(
+            "ix_deletion_requests_uncertified",
+            "finished_at",
+            postgresql_where=text(
+                "status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id"
+            ),
         ),
     )
 

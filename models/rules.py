@@ -69,6 +69,15 @@ BEGIN
 END $$
 """
 
+# In the transaction that wrote the rows. Each transaction notes rows of its own: nobody waits for another.
+NOTE_UNSEALED = """
+CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO audit_unsealed (entry_id) SELECT id FROM written;
+  RETURN NULL;
+END $$
+"""
+
 # Table → what the application and the worker may do with it.
 GRANTS: dict[str, tuple[str, str]] = {
     "tenants": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
@@ -91,13 +100,22 @@ GRANTS: dict[str, tuple[str, str]] = {
     "attempts": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     "outbox": ("SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT"),
     "audit_log": ("SELECT, INSERT", "SELECT, INSERT"),
+    # The relay, which is the application's role, seals what both have written.
+    "audit_unsealed": ("SELECT, INSERT, DELETE", "INSERT"),
+    "audit_seals": ("SELECT, INSERT", ""),
+    "audit_checkpoints": ("SELECT, INSERT", ""),
+    "signing_keys": ("SELECT, INSERT", ""),
+    "certificates": ("SELECT, INSERT", ""),
     "state_transitions": ("SELECT", "SELECT"),
 }
+
+APPEND_ONLY = ("audit_log", "events", "audit_seals", "audit_checkpoints", "signing_keys", "certificates")
+NEVER_TRUNCATED = ("audit_log", "audit_seals", "audit_checkpoints", "signing_keys", "certificates")
 
 
 def statements() -> list[str]:
     """Every rule, in the order in which it must be made, after the tables."""
-    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE]
+    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE, NOTE_UNSEALED]
     for table, (column, machine) in MACHINES.items():
         made += [
             f"INSERT INTO state_transitions VALUES ('{table}', '{before}', '{after}')"
@@ -115,11 +133,16 @@ def statements() -> list[str]:
     made += [
         f"CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON {table}"
         f" FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        for table in ("audit_log", "events")
+        for table in APPEND_ONLY
+    ]
+    made += [
+        f"CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON {table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        for table in NEVER_TRUNCATED
     ]
     made.append(
-        "CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON audit_log"
-        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        "CREATE TRIGGER note_unsealed AFTER INSERT ON audit_log"
+        " REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION note_unsealed()"
     )
     made += ["GRANT USAGE ON SCHEMA public TO lethe_app, lethe_worker"]
     for table, (app, worker) in GRANTS.items():

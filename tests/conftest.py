@@ -65,6 +65,8 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         storage_url=f"file://{tmp_path}/storage",
         cache_folder=str(tmp_path / "cache"),
         hash_key="00112233445566778899aabbccddeeff" * 2,
+        model_signing_key="445566778899aabbccddeeff00112233" * 2,
+        signing_key="8899aabbccddeeff0011223344556677" * 2,
         device="cpu",
         lease_seconds=5,
         sweep_seconds=0.2,

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.regulations import REGULATIONS, Regulation
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -24,6 +26,12 @@ class Settings(BaseSettings):
     hash_key: SecretStr = Field(min_length=64, max_length=64)
     hash_key_id: str = "k1"
 
+    # Evidence. The key is an Ed25519 private key, 64 hexadecimal characters; only the relay needs it.
+    signing_key: SecretStr | None = None
+    # A P-256 private key, 64 hexadecimal characters, for OpenSSF model-signing; only workers need it.
+    model_signing_key: SecretStr | None = None
+    audit_checkpoint_seconds: float = Field(60.0, gt=0)
+
     # Limits on what clients send.
     max_instances_per_request: int = 100_000
     max_body_bytes: int = 32 * MEBIBYTE
@@ -38,8 +46,11 @@ class Settings(BaseSettings):
     snapshot_seconds: float = Field(30.0, gt=0)
     cache_folder: str = "/tmp/lethe-cache"  # noqa: S108 (downloads of remote data; owned and checked by digest)
 
-    # Days from a request to its due date, by the regulation it names.
-    regulation_days: dict[str, int] = {"gdpr": 30, "ccpa": 45}
+    # By the regulation that a request names, in lower case (JSON, replaces the whole table): by when it is to
+    # be acknowledged, done, and done after an extension.
+    regulations: dict[str, Regulation] = REGULATIONS
+    due_warning_days: float = Field(7.0, ge=0)
+    acknowledge_warning_days: float = Field(2.0, ge=0)
 
     database_pool_size: int = 10
     statement_timeout_seconds: float = 30.0

@@ -2,16 +2,17 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.core.errors import InvalidInput, NotFound
+from app.core.errors import NotFound
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
 from app.deletion_requests import supervision, targets
+from app.deletion_requests.deadlines import deadlines
 from app.deletion_requests.recording import NewRow, record
 from app.deletion_requests.schemas import (
     DeletionRequestView,
@@ -41,19 +42,20 @@ class Checked:
     instances: NamedInstances
     counted: list[tuple[Target, Counted]]
     due_at: datetime | None
+    acknowledge_by: datetime | None
 
 
 async def check(
     session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
 ) -> Checked:
     """Raises `NotFound`, `Conflict`, `TooLarge` and `InvalidInput`; writes nothing."""
-    due_at = _due(sent.regulation, settings)
+    dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent)
     counted = [(target, await supervision.count(session, target, instances)) for target in found]
     for target, counts in counted:
         await supervision.refuse_to_erase_a_task(session, target, instances, counts)
-    return Checked(sent, instances, counted, due_at)
+    return Checked(sent, instances, counted, dates.due_at, dates.acknowledge_by)
 
 
 async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
@@ -141,6 +143,7 @@ async def _record_for_model(
         regulation=checked.sent.regulation,
         metadata=checked.sent.metadata,
         due_at=checked.due_at,
+        acknowledge_by=checked.acknowledge_by,
     )
     return row, await record(session, caller, row, checked.instances, settings.hash_key_id)
 
@@ -179,6 +182,7 @@ def _parent_row(checked: Checked) -> NewRow:
         regulation=checked.sent.regulation,
         metadata=checked.sent.metadata,
         due_at=checked.due_at,
+        acknowledge_by=checked.acknowledge_by,
     )
 
 
@@ -204,6 +208,9 @@ def _view(
         metadata=row.metadata,
         created_at=created_at,
         due_at=row.due_at,
+        acknowledge_by=row.acknowledge_by,
+        acknowledged_at=None,
+        extension=None,
         finished_at=created_at if settled else None,
         job=job,
         result_version=target.head_number if settled else None,
@@ -213,20 +220,6 @@ def _view(
         figures=None,
         children=None,
     )
-
-
-def _due(regulation: str | None, settings: Settings) -> datetime | None:
-    if regulation is None:
-        return None
-    days = settings.regulation_days.get(regulation.lower())
-    if days is None:
-        known = ", ".join(sorted(settings.regulation_days)) or "none"
-        raise InvalidInput(
-            f"This service knows no due date for the regulation {regulation!r}; it knows {known}.",
-            code="unknown_regulation",
-            known_regulations=sorted(settings.regulation_days),
-        )
-    return datetime.now(UTC) + timedelta(days=days)
 
 
 async def _targets(

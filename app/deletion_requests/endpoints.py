@@ -13,9 +13,15 @@ from app.core.openapi import errors
 from app.core.ranges import none_match_says_unchanged
 from app.core.session import Session
 from app.core.wire import After, Limit, Page
-from app.deletion_requests import acceptance, cancellation, idempotency, repository, service
+from app.deletion_requests import acceptance, cancellation, extension, idempotency, repository, service
 from app.deletion_requests.idempotency import Kept
-from app.deletion_requests.schemas import DeletionRequestView, Estimate, NewDeletionRequest, Status
+from app.deletion_requests.schemas import (
+    DeletionRequestView,
+    Estimate,
+    NewDeletionRequest,
+    NewExtension,
+    Status,
+)
 from app.registered_models import service as registered_models
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
@@ -134,6 +140,25 @@ async def cancel_deletion_request(
 ) -> DeletionRequestView:
     """Withdraw a request: at once while it waits; while its job runs, as soon as the worker hears of it."""
     await cancellation.cancel(session, caller, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/acknowledge", responses=errors(404, 422))
+async def acknowledge_deletion_request(
+    caller: RequestsWrite, session: Session, request_id: uuid.UUID
+) -> DeletionRequestView:
+    """Record that the person was told of the receipt of their request; the first time counts."""
+    await extension.acknowledge(session, caller, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/extend", responses=errors(400, 404, 409, 413, 422))
+async def extend_deletion_request(
+    request: Request, caller: RequestsWrite, session: Session, request_id: uuid.UUID, sent: NewExtension
+) -> DeletionRequestView:
+    """Put off the due date as far as the regulation allows, once, and record the notice that the person was
+    given: when, and for what reason."""
+    await extension.extend(session, caller, request.app.state.settings, request_id, sent)
     return service.view(await service.row_of(session, caller, request_id))
 
 

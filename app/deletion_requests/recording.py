@@ -16,10 +16,10 @@ from app.deletion_requests.schemas import Scope
 _COLUMNS = """
   INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
     scope, method, instance_count, already_forgotten, hash_key_id, http_request_id, reference, regulation,
-    metadata, due_at, status, finished_at, result_version_id)
+    metadata, due_at, acknowledge_by, status, finished_at, result_version_id)
   VALUES (:id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
     :scope, :method, :instance_count, :already_forgotten, :hash_key_id, :http_request_id, :reference,
-    :regulation, CAST(:metadata AS jsonb), :due_at, :status,
+    :regulation, CAST(:metadata AS jsonb), :due_at, :acknowledge_by, :status,
     CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id)
   RETURNING created_at
 """
@@ -59,6 +59,7 @@ class NewRow:
     regulation: str | None
     metadata: dict[str, Any]
     due_at: datetime | None
+    acknowledge_by: datetime | None
 
 
 async def record(
@@ -88,6 +89,7 @@ async def record(
         "regulation": row.regulation,
         "metadata": json.dumps(row.metadata) if row.metadata else "{}",
         "due_at": row.due_at,
+        "acknowledge_by": row.acknowledge_by,
         "status": row.status,
         "result_version_id": row.result_version_id,
         "actor": caller.actor,

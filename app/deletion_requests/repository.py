@@ -25,6 +25,7 @@ _REQUESTS = f"""
 SELECT * FROM (
 SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks, r.scope, r.method,
   r.instance_count, r.already_forgotten, r.reference, r.regulation, r.metadata, r.created_at, r.due_at,
+  r.acknowledge_by, r.acknowledged_at, r.extension,
   r.job_id AS job, v.number AS result_version, r.error_code, r.error_detail, r.cancel_requested_at,
   r.registered_model_id, {_SUMMARY} AS status,
   r.revision + coalesce(children.revisions, 0) AS revision,

@@ -3,9 +3,9 @@
 import uuid
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from app.core.wire import Answer, InstanceId, Metadata, Moment, Sent, SentId, ShortText, TaskName
+from app.core.wire import Answer, InstanceId, LongText, Metadata, Moment, Sent, SentId, ShortText, TaskName
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "needs_review"]
 Scope = Literal["full", "partial"]
@@ -55,6 +55,30 @@ class Transition(Answer):
     at: Moment
 
 
+class Extension(Answer):
+    """The due date was put off, and the person was told so, with the reason."""
+
+    reason: str
+    notified_at: Moment
+    previous_due_at: Moment
+
+
+class NewExtension(Sent):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "reason": "Three models learned from this data; the third is retrained.",
+                "notified_at": "2026-11-20T09:00:00Z",
+            }
+        }
+    )
+
+    reason: LongText
+    notified_at: Annotated[AwareDatetime, Field(strict=False)] = Field(
+        description="When the person was told that it takes longer, and why"
+    )
+
+
 class DeletionRequestView(Answer):
     id: uuid.UUID
     parent: uuid.UUID | None = Field(None, description="The request on a data set that this one belongs to")
@@ -71,6 +95,9 @@ class DeletionRequestView(Answer):
     metadata: dict[str, Any]
     created_at: Moment
     due_at: Moment | None
+    acknowledge_by: Moment | None = Field(None, description="By when the person is to know of its receipt")
+    acknowledged_at: Moment | None = None
+    extension: Extension | None = None
     finished_at: Moment | None
     job: uuid.UUID | None
     result_version: int | None = Field(description="The version that behaves as if it had never learned them")

@@ -1,5 +1,7 @@
 """Registered models, their versions and aliases over HTTP."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from app.auth.caller import ModelsRead, ModelsWrite
@@ -62,6 +64,16 @@ async def list_versions(
 async def get_version(caller: ModelsRead, session: Session, model: str, version: str) -> VersionView:
     """One version, by number or alias: lineage, digest, guarantee, report."""
     return service.version_view(await service.version(session, caller, model, version))
+
+
+@router.get("/{model}/versions/{version}/signature", responses=errors(404))
+async def get_signature(
+    caller: ModelsRead, session: Session, model: str, version: str, response: Response
+) -> dict[str, Any]:
+    """The signature of a version's checkpoint: a Sigstore bundle, for `model_signing verify key`. The public
+    key is in /.well-known/lethe-signing-keys.json, as ecdsa-p256."""
+    response.headers["Content-Disposition"] = 'attachment; filename="model.sig"'
+    return service.signature(await service.version(session, caller, model, version))
 
 
 @router.get("/{model}/aliases", responses=errors(404))

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -79,6 +80,19 @@ def model_view(row: AnyRow) -> ModelView:
 
 def version_view(row: AnyRow) -> VersionView:
     return VersionView(**row._mapping)
+
+
+def signature(version: AnyRow) -> dict[str, Any]:
+    """Raises `NotFound`."""
+    signed = (version.report or {}).get("signature")
+    if signed is None:
+        raise NotFound(
+            f"Version {version.number} is not signed: only what this service made itself is, and only where "
+            "the operator has set LETHE_MODEL_SIGNING_KEY.",
+            code="signature_not_found",
+        )
+    bundle: dict[str, Any] = signed["bundle"]
+    return bundle
 
 
 def model_not_found() -> NotFound:

@@ -11,16 +11,21 @@ from sqlalchemy.orm import sessionmaker
 from app.core.database import sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
+from app.core.signing import configured_signer
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
+from app.relay.certification import Certifier
+from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.leases import reclaim_expired
+from app.relay.sealing import seal_entries, sign_checkpoints
 
 CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
 ORPHAN_GRACE = 600.0
+SECONDS_PER_DAY = 86400.0
 
 
 class Relay:
@@ -36,12 +41,21 @@ class Relay:
         self._listener: psycopg.Connection | None = None
         self._broker_backoff = 0.0
         self._broker_rests_until = 0.0
+        self._signer = configured_signer(settings)
+        self._certifier = (
+            Certifier(self._sessions, self._storage, self._signer, settings.public_url)
+            if self._signer is not None
+            else None
+        )
         self._next_disposal = 0.0
+        self._next_checkpoint = 0.0
         self._log = get_logger(__name__)
 
     def run(self) -> None:
         """Listen before the first sweep, so that nothing falls between the two."""
         self._log.info("relay_started")
+        if self._signer is None:
+            self._log.warning("nothing_is_signed", reason="LETHE_SIGNING_KEY is not set")
         while True:
             self._listen()
             self.sweep()
@@ -57,16 +71,37 @@ class Relay:
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
+        if self._certifier is not None:
+            self._guarded("certify", self._certifier.certify_unlearning)
+        self._guarded("seal", lambda: seal_entries(self._sessions))
+        if time.monotonic() >= self._next_checkpoint:
+            self._next_checkpoint = time.monotonic() + settings.audit_checkpoint_seconds
+            self._guarded("checkpoint", self._sign_checkpoints)
         if time.monotonic() >= self._next_disposal:
+            self._guarded("deadlines", self._raise_alarms)
             self._next_disposal = time.monotonic() + SECONDS_BETWEEN_DISPOSALS
             self._guarded("orphans", lambda: remove_orphans(self._sessions, self._storage, ORPHAN_GRACE))
             self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+            if self._certifier is not None:
+                self._guarded("certify_disposals", self._certifier.certify_disposals)
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
 
     def _send_forgotten(self) -> None:
         self._with_broker(self._dispatcher.send_forgotten)
+
+    def _raise_alarms(self) -> None:
+        settings = self._settings
+        raise_alarms(
+            self._sessions,
+            settings.due_warning_days * SECONDS_PER_DAY,
+            settings.acknowledge_warning_days * SECONDS_PER_DAY,
+        )
+
+    def _sign_checkpoints(self) -> None:
+        if self._signer is not None:
+            sign_checkpoints(self._sessions, self._signer, self._settings.public_url)
 
     def _with_broker(self, send: Callable[[], bool]) -> None:
         """While the broker is away, ask it ever more seldom; what was to be sent stays in the database."""

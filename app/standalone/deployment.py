@@ -7,7 +7,13 @@ from typing import Self
 from urllib.parse import quote
 
 from app.standalone.data_folder import DataFolder
-from app.standalone.environment import deployment_environment, of_a_worker, of_the_app, write_for_the_shell
+from app.standalone.environment import (
+    deployment_environment,
+    of_a_worker,
+    of_the_api,
+    of_the_relay,
+    write_for_the_shell,
+)
 from app.standalone.first_start import (
     handed_out_at,
     migrate,
@@ -159,10 +165,10 @@ class EmbeddedDeployment:
 
     def _start_services(self) -> None:
         programs, logs = self._programs, self.folder.logs
-        app, worker = of_the_app(self.environment), of_a_worker(self.environment)
+        api, worker = of_the_api(self.environment), of_a_worker(self.environment)
         groups = (
-            [programs.api_command(self._host, self._port, logs, app)],
-            [programs.relay_command(logs, app)],
+            [programs.api_command(self._host, self._port, logs, api)],
+            [programs.relay_command(logs, of_the_relay(self.environment))],
             [programs.worker_command(number, logs, worker) for number in range(1, self._workers + 1)],
         )
         for group in groups:

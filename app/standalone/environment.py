@@ -12,6 +12,8 @@ DATABASE = "lethe"
 OWNER = "lethe_owner"
 OWNER_URL = "LETHE_OWNER_DATABASE_URL"
 WORKER_URL = "LETHE_WORKER_DATABASE_URL"
+SIGNING_KEY = "LETHE_SIGNING_KEY"
+MODEL_SIGNING_KEY = "LETHE_MODEL_SIGNING_KEY"
 
 
 def deployment_environment(
@@ -28,12 +30,19 @@ def deployment_environment(
         "LETHE_STORAGE_URL": f"file://{folder.storage}",
         "LETHE_HASH_KEY": keys.hash_key,
         "LETHE_HASH_KEY_ID": keys.hash_key_id,
+        SIGNING_KEY: keys.signing_key,
+        MODEL_SIGNING_KEY: keys.model_signing_key,
     }
 
 
-def of_the_app(environment: Mapping[str, str]) -> dict[str, str]:
-    """For API and relay: the role lethe_app only."""
-    return {**environment, OWNER_URL: "", WORKER_URL: ""}
+def of_the_relay(environment: Mapping[str, str]) -> dict[str, str]:
+    """The role lethe_app only, and the key that it alone signs with."""
+    return {**environment, OWNER_URL: "", WORKER_URL: "", MODEL_SIGNING_KEY: ""}
+
+
+def of_the_api(environment: Mapping[str, str]) -> dict[str, str]:
+    """The role lethe_app only."""
+    return {**of_the_relay(environment), SIGNING_KEY: ""}
 
 
 def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
@@ -43,7 +52,7 @@ def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
     threads wait by spinning: with as many threads as cores they would slow each other down.
     """
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    return {**environment, OWNER_URL: "", "OMP_NUM_THREADS": threads}
+    return {**environment, OWNER_URL: "", SIGNING_KEY: "", "OMP_NUM_THREADS": threads}
 
 
 def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:

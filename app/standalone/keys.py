@@ -18,13 +18,18 @@ class Keys:
     owner_password: str
     app_password: str
     worker_password: str
+    model_signing_key: str
+    """64 hexadecimal characters: the private key (P-256) that workers sign checkpoints with."""
+    signing_key: str
+    """64 hexadecimal characters: the private key (Ed25519) that the relay signs certificates with. When it is
+    replaced, what it signed can still be checked: its public half is kept."""
 
     @classmethod
     def kept_in(cls, folder: DataFolder) -> Self:
         """The keys of the folder; new ones when it has no database yet."""
         if folder.keys.exists():
             try:
-                return cls(**json.loads(folder.keys.read_text()))
+                return cls._read(folder)
             except (OSError, ValueError, TypeError) as error:
                 raise StandaloneError(
                     f"The keys in {folder.keys} can't be read: put the file back from a backup."
@@ -40,6 +45,18 @@ class Keys:
             owner_password=secrets.token_urlsafe(32),
             app_password=secrets.token_urlsafe(32),
             worker_password=secrets.token_urlsafe(32),
+            model_signing_key=secrets.token_hex(32),
+            signing_key=secrets.token_hex(32),
         )
         write_privately(folder.keys, json.dumps(asdict(keys), indent=2))
+        return keys
+
+    @classmethod
+    def _read(cls, folder: DataFolder) -> Self:
+        """A folder from before anything was signed gets keys for it."""
+        kept = json.loads(folder.keys.read_text())
+        made = {"model_signing_key": secrets.token_hex(32), "signing_key": secrets.token_hex(32)}
+        keys = cls(**(made | kept))
+        if asdict(keys) != kept:
+            write_privately(folder.keys, json.dumps(asdict(keys), indent=2))
         return keys

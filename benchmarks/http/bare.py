@@ -77,6 +77,7 @@ def _row(request_id: uuid.UUID) -> dict[str, object]:
         "regulation": None,
         "metadata": "{}",
         "due_at": None,
+        "acknowledge_by": None,
         "status": "queued",
         "result_version_id": None,
         "actor": "key:benchmark",

@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[2]
 def test_the_journey_of_the_readme(tmp_path: Path) -> None:
     block = re.search(r"<!-- journey:.*?-->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert block is not None
+    commands = block[1].replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     with EmbeddedDeployment(tmp_path / "lethe", durable=False) as deployment:
         data = deployment.folder.data
         subprocess.run([sys.executable, "-m", "examples.digits.files", str(data)], cwd=ROOT, check=True)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block[1]],
+            ["bash", "-euo", "pipefail", "-c", commands],
             env={
                 **os.environ,
                 "LETHE": deployment.url,
@@ -36,3 +37,4 @@ def test_the_journey_of_the_readme(tmp_path: Path) -> None:
     digest = re.search(r"([0-9a-f]{64})  .*version-2\.safetensors", done.stdout)
     assert digest is not None
     assert f"sha256:{digest[1]}" in done.stdout
+    assert f"version-2.safetensors is the certified checkpoint: its SHA-256 is {digest[1]}" in done.stdout

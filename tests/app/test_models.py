@@ -148,3 +148,13 @@ async def test_the_line_of_versions(client: httpx.AsyncClient, world: World) -> 
     assert [task["remaining"] for task in model["tasks"]] == [19, 19]
     listed = (await client.get("/v1/models/reader/versions", params={"limit": 1})).json()
     assert listed == {"data": versions[:1], "has_more": True}
+
+
+async def test_a_versions_signature(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    answer = await client.get("/v1/models/reader/versions/1/signature")
+    assert (answer.status_code, answer.json()["code"]) == (404, "signature_not_found")
+    world.run("""UPDATE model_versions SET report = '{"signature": {"bundle": {"mediaType": "x"}}}'""")
+    answer = await client.get("/v1/models/reader/versions/latest/signature")
+    assert answer.json() == {"mediaType": "x"}
+    assert "model.sig" in answer.headers["content-disposition"]

@@ -14,6 +14,8 @@ SECRETS = {
     "LETHE_WORKER_PASSWORD",
     "LETHE_REDIS_PASSWORD",
     "LETHE_HASH_KEY",
+    "LETHE_MODEL_SIGNING_KEY",
+    "LETHE_SIGNING_KEY",
 }
 
 
@@ -72,6 +74,13 @@ def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[
     }
     assert roles["api"] == roles["relay"] == {"lethe_app"}
     assert roles["worker"] == {"lethe_app", "lethe_worker"}
+
+
+@pytest.mark.parametrize(
+    ("key", "signs"), [("LETHE_SIGNING_KEY", "relay"), ("LETHE_MODEL_SIGNING_KEY", "worker")]
+)
+def test_each_key_to_sign_with_is_where_it_is_needed(services: dict[str, Any], key: str, signs: str) -> None:
+    assert [name for name, each in services.items() if f"{{{key}:" in str(each)] == [signs]
 
 
 def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:

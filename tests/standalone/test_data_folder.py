@@ -1,7 +1,9 @@
 """The folder: one deployment at a time, keys kept and private, and a sentence when it can't be used."""
 
+import json
 import os
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,18 @@ def test_keys_are_made_once_and_private(folder: DataFolder) -> None:
     assert len(bytes.fromhex(keys.hash_key)) == 32
     assert stat.S_IMODE(folder.keys.stat().st_mode) == 0o600
     assert Keys.kept_in(folder) == keys
+
+
+def test_a_folder_from_before_certificates_gets_keys_to_sign_with(folder: DataFolder) -> None:
+    made = asdict(Keys.kept_in(folder))
+    folder.keys.write_text(
+        json.dumps({name: value for name, value in made.items() if not name.endswith("signing_key")})
+    )
+    again = Keys.kept_in(folder)
+    assert Keys.kept_in(folder) == again
+    new = {name: value for name, value in asdict(again).items() if name.endswith("signing_key")}
+    assert len(new) == 2
+    assert asdict(again) == made | new
 
 
 def test_a_database_without_its_keys_is_refused(folder: DataFolder) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from app.standalone.data_folder import DataFolder
 from app.standalone.deployment import EmbeddedDeployment
-from app.standalone.environment import OWNER_URL, WORKER_URL
+from app.standalone.environment import MODEL_SIGNING_KEY, OWNER_URL, SIGNING_KEY, WORKER_URL
 from app.standalone.folder_lock import FolderLock
 from app.standalone.ports import free_port
 from app.standalone.programs import Programs
@@ -66,6 +66,8 @@ def test_each_service_gets_the_database_url_of_its_own_role_only(tmp_path: Path,
         seen = {role: process.environ() for role, process in services().items()}
         assert not any(environment[OWNER_URL] for environment in seen.values())
         assert not any(seen[role][WORKER_URL] for role in ("api", "relay"))
+        assert [role for role in sorted(seen) if seen[role][SIGNING_KEY]] == ["relay"]
+        assert [role for role in sorted(seen) if seen[role][MODEL_SIGNING_KEY]] == ["stubborn", "worker"]
         arguments = " ".join(" ".join(each.cmdline()) for each in mentioning(tmp_path))
         assert not any(
             each in arguments for each in (seen["api"]["LETHE_HASH_KEY"], "redis://", "postgresql+")

@@ -66,7 +66,7 @@ def kill_child(parent: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    values = settings.model_dump(mode="python", exclude={"regulation_days"}, exclude_none=True)
+    values = settings.model_dump(mode="python", exclude={"regulations"}, exclude_none=True)
     return {
         f"LETHE_{name.upper()}": value.get_secret_value()
         if hasattr(value, "get_secret_value")

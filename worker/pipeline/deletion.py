@@ -26,7 +26,10 @@ from worker.pipeline.evaluate import evaluate
 from worker.pipeline.gates import missed_gates
 from worker.pipeline.load import Loaded, load
 from worker.pipeline.publish import publish, publish_approved
+from worker.pipeline.sign import sign_checkpoint
 from worker.pipeline.unlearn import unlearn
+
+CANDIDATE = "candidate.safetensors"
 
 
 def delete_supervision(running: Running) -> None:
@@ -50,6 +53,9 @@ def delete_supervision(running: Running) -> None:
     report["run"]["seconds"] = {name: round(value, 3) for name, value in running.seconds.items()}
     with _candidate(running, loaded, outcome) as (artifact_id, written):
         report["run"]["digests"]["new"] = f"sha256:{written.sha256.hex()}"
+        report["signature"] = sign_checkpoint(
+            running.equipment.settings, running.folder / CANDIDATE, running.folder
+        )
         _judge(running, loaded, report, artifact_id, written)
 
 
@@ -84,7 +90,7 @@ def _judge(
 def _candidate(running: Running, loaded: Loaded, outcome: Outcome) -> Iterator[tuple[uuid.UUID, Written]]:
     """The candidate's checkpoint in storage, in the form that was registered. It is removed again unless
     somebody came to refer to it; what cannot be removed now is left to the relay."""
-    file = running.folder / "candidate.safetensors"
+    file = running.folder / CANDIDATE
     write_checkpoint(file, outcome.network, loaded.layout)
     equipment = running.equipment
     artifact_id, written = store_file(

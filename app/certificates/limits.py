@@ -1,0 +1,56 @@
+"""What a certificate does not prove, in plain words. It is part of what is signed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+MEASURABLE = 50  # instances; below, figures are those of the batch (the engine's report says which)
+
+ALWAYS = (
+    "That copies which left the service are gone: earlier versions that somebody downloaded, predictions "
+    "that were made with them, other copies of the training data.",
+    "That the rows were deleted at their source. They are the controller's to delete.",
+    "Who the persons are. Instances are named by keyed hashes; only the holder of the key can tell whose "
+    "they are.",
+    "Anything about later versions of the model. Each has measurements of its own.",
+)
+EMPIRICAL = (
+    "That no trace of the forgotten supervision is left in the model. It was unlearned and measured, "
+    "and measurements do not rule out what they do not see; only training anew without it does (guarantee "
+    "exact).",
+    "That a stronger attack finds nothing. Membership was tested by comparing losses; an attack with more "
+    "knowledge, or with two versions of the model side by side, may see more.",
+)
+EXACT = (
+    "That the training was carried out as recorded, beyond the service's word for it. Seed, recipe, code "
+    "version and the digests of the data are stated, so that it can be repeated.",
+)
+OLD_VERSIONS = (
+    "That earlier versions of the model, which still remember, are gone from the service. A disposal "
+    "statement says so once they are."
+)
+NOTHING_LEFT = (
+    "Anything new about the model: the request found nothing left to forget. What is known about the "
+    "deletions before it is in the certificates of the requests that caused them."
+)
+
+
+def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, Any]]) -> list[str]:
+    """`own`: the report's entries about this request, one per task."""
+    if outcome == "nothing_left":
+        return [NOTHING_LEFT, OLD_VERSIONS, *ALWAYS]
+    small = [
+        f"What became of these {entry['instances']} instances alone, for the task {entry['task']}: so few "
+        f"cannot be measured by themselves. The figures are those of the {entry['measured_on']} that were "
+        "forgotten together."
+        for entry in own
+        if entry.get("forget") is None
+    ]
+    return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, OLD_VERSIONS, *ALWAYS]
+
+
+def of_disposal() -> list[str]:
+    return [
+        "That copies which left the service are gone: versions that somebody downloaded, and backups of the "
+        "storage that the operator keeps.",
+        "That the bytes cannot be recovered from the disks that they lay on. Deleting is not overwriting.",
+    ]

@@ -1,0 +1,145 @@
+"""Requests that were carried out get their certificates: one signed statement each, and another when all
+that remembered is gone.
+
+The relay makes them and not the worker, which runs networks that others wrote: the signing key stays away
+from it. A request whose result changes (an administrator took the model back, and it was carried out again)
+gets another certificate; the first stays as it was.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.certificates.disposal import disposal_predicate, disposed_subjects, read_disposal
+from app.certificates.facts import read_facts
+from app.certificates.unlearning import subject_of, unlearning_predicate
+from app.core.audit import audit_entry, event
+from app.core.database import transaction
+from app.core.logging import get_logger
+from app.core.signing import DISPOSAL, UNLEARNING, StatementSigner, introduce_model_key
+from app.core.storage import Storage
+from models import Certificate, DeletionRequest, time_ordered_id
+from models.states import RunStatus
+
+ACTOR = "relay"
+AT_ONCE = 100
+
+_UNCERTIFIED = (
+    select(DeletionRequest.id)
+    .where(
+        DeletionRequest.status == RunStatus.SUCCEEDED,
+        DeletionRequest.certified_version_id.is_distinct_from(DeletionRequest.result_version_id),
+    )
+    .order_by(DeletionRequest.finished_at)
+    .limit(AT_ONCE)
+)
+# Of models that a version was deleted of; the statement itself looks more closely.
+_MAYBE_DISPOSED = text("""
+SELECT certificate.deletion_request_id
+FROM certificates AS certificate JOIN model_versions AS result ON result.id = certificate.version_id
+WHERE certificate.kind = 'unlearning'
+  AND certificate.registered_model_id IN (
+    SELECT registered_model_id FROM model_versions WHERE state = 'deleted'
+  )
+  AND NOT EXISTS (
+    SELECT FROM model_versions AS older
+    WHERE older.registered_model_id = result.registered_model_id AND older.number < result.number
+      AND older.state NOT IN ('deleted', 'rejected')
+  )
+  AND NOT EXISTS (
+    SELECT FROM certificates AS other
+    WHERE other.deletion_request_id = certificate.deletion_request_id AND other.kind = 'disposal'
+      AND other.version_id = certificate.version_id
+  )
+ORDER BY certificate.id LIMIT :limit
+""")
+
+
+@dataclass(frozen=True)
+class Certifier:
+    """`service`: the URL under which clients reach it."""
+
+    sessions: sessionmaker[Session]
+    storage: Storage
+    signer: StatementSigner
+    service: str
+
+    def certify_unlearning(self) -> int:
+        """How many certificates were made. One transaction each."""
+        with transaction(self.sessions) as session:
+            waiting = list(session.scalars(_UNCERTIFIED))
+        return sum(self._guarded(self._certify_unlearning, request_id) for request_id in waiting)
+
+    def certify_disposals(self) -> int:
+        with transaction(self.sessions) as session:
+            waiting = list(session.scalars(_MAYBE_DISPOSED, {"limit": AT_ONCE}))
+        return sum(self._guarded(self._certify_disposal, request_id) for request_id in waiting)
+
+    def _certify_unlearning(self, session: Session, request: DeletionRequest) -> bool:
+        if request.certified_version_id == request.result_version_id:
+            return False
+        facts = read_facts(session, request.id)
+        predicate = unlearning_predicate(facts, self.service)
+        self._issue(session, request, "unlearning", UNLEARNING, subject_of(facts), predicate)
+        introduce_model_key(session, facts.report.get("signature"))
+        request.certified_version_id = request.result_version_id
+        return True
+
+    def _certify_disposal(self, session: Session, request: DeletionRequest) -> bool:
+        disposal = read_disposal(session, self.storage, request.id)
+        if disposal is None:
+            return False
+        predicate = disposal_predicate(disposal, self.service)
+        self._issue(session, request, "disposal", DISPOSAL, disposed_subjects(disposal), predicate)
+        return True
+
+    def _issue(
+        self,
+        session: Session,
+        request: DeletionRequest,
+        kind: str,
+        predicate_type: str,
+        subjects: Mapping[str, str],
+        predicate: dict[str, Any],
+    ) -> None:
+        envelope = self.signer.sign(predicate_type, subjects, predicate)
+        told = {"kind": kind, "sha256": hashlib.sha256(envelope.encode()).hexdigest()}
+        self.signer.introduce(session)
+        session.execute(
+            insert(Certificate).values(
+                id=time_ordered_id(),
+                tenant_id=request.tenant_id,
+                deletion_request_id=request.id,
+                registered_model_id=request.registered_model_id,
+                version_id=request.result_version_id,
+                kind=kind,
+                envelope=envelope,
+                key_id=self.signer.key_id,
+            )
+        )
+        session.execute(event(request.tenant_id, request.id, "certificate.issued", **told))
+        session.execute(audit_entry(request.tenant_id, ACTOR, "certificate.issue", request.id, **told))
+
+    def _guarded(self, certify: Callable[[Session, DeletionRequest], bool], request_id: uuid.UUID) -> bool:
+        """What cannot be certified must not keep the others from being."""
+        try:
+            with transaction(self.sessions) as session:
+                request = _lock(session, request_id)
+                return request is not None and certify(session, request)
+        except (ValueError, KeyError, TypeError, ArithmeticError):
+            get_logger(__name__).exception("not_certified", deletion_request_id=str(request_id))
+            return False
+
+
+def _lock(session: Session, request_id: uuid.UUID) -> DeletionRequest | None:
+    """None while somebody else certifies it or moves it on."""
+    return session.scalar(
+        select(DeletionRequest)
+        .where(DeletionRequest.id == request_id, DeletionRequest.status == RunStatus.SUCCEEDED)
+        .with_for_update(key_share=True, skip_locked=True)
+    )

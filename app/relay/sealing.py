@@ -1,0 +1,126 @@
+"""The sealer: rows of the audit log are chained after they were committed, by one relay at a time.
+
+Whoever writes a row waits for nobody: it is noted in `audit_unsealed` by the transaction that writes it, and
+found there once that has committed, however late. A row's place in the chain is the order in which the
+sealer found it, not the order of ids.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.audit.chain import ENTRY_COLUMNS, GENESIS, entry_of, link_hash
+from app.core.database import transaction
+from app.core.rows import AnyRow
+from app.core.signing import AUDIT_CHECKPOINT, StatementSigner
+from app.core.wire import rfc3339
+from models import AuditCheckpoint, AuditSeal
+
+BATCH = 1000
+BATCHES_AT_ONCE = 5  # then the relay has other things to do
+
+# Held to the end of the transaction. Only sealers ask for it; the primary key of `audit_seals` would stop a
+# second one all the same.
+_ONLY_SEALER = text("SELECT pg_try_advisory_xact_lock(hashtext('lethe audit sealer'))")
+_TAKE = text(f"""
+WITH taken AS (
+  DELETE FROM audit_unsealed
+  WHERE entry_id IN (SELECT entry_id FROM audit_unsealed ORDER BY entry_id LIMIT :batch)
+  RETURNING entry_id
+)
+SELECT {ENTRY_COLUMNS} FROM taken JOIN audit_log AS entry ON entry.id = taken.entry_id ORDER BY entry.id
+""")
+_HEAD = text(
+    "SELECT position, hash FROM audit_seals WHERE tenant_id = :tenant_id ORDER BY position DESC LIMIT 1"
+)
+_UNSIGNED = text("""
+SELECT tenant.id AS tenant_id, head.position, head.hash, now() AS at
+FROM tenants AS tenant
+JOIN LATERAL (
+  SELECT position, hash FROM audit_seals WHERE tenant_id = tenant.id ORDER BY position DESC LIMIT 1
+) AS head ON true
+LEFT JOIN LATERAL (
+  SELECT position FROM audit_checkpoints WHERE tenant_id = tenant.id ORDER BY position DESC LIMIT 1
+) AS signed ON true
+WHERE signed.position IS NULL OR signed.position < head.position
+ORDER BY tenant.id
+""")
+
+
+@dataclass
+class _Head:
+    """The end of a tenant's chain."""
+
+    position: int
+    hash: bytes
+
+
+def seal_entries(sessions: sessionmaker[Session]) -> int:
+    """Chain some of what is not chained yet; how many rows. One transaction per batch."""
+    sealed = 0
+    for _ in range(BATCHES_AT_ONCE):
+        batch = _seal_batch(sessions)
+        sealed += batch
+        if batch < BATCH:
+            break
+    return sealed
+
+
+def sign_checkpoints(sessions: sessionmaker[Session], signer: StatementSigner, service: str) -> int:
+    """Sign the end of every chain that has grown since it was last signed; how many were."""
+    with transaction(sessions) as session:
+        if not session.scalar(_ONLY_SEALER):
+            return 0
+        grown = session.execute(_UNSIGNED).all()
+        if grown:
+            signer.introduce(session)
+            session.execute(insert(AuditCheckpoint), [_checkpoint(row, signer, service) for row in grown])
+    return len(grown)
+
+
+def _seal_batch(sessions: sessionmaker[Session]) -> int:
+    with transaction(sessions) as session:
+        if not session.scalar(_ONLY_SEALER):
+            return 0
+        rows = session.execute(_TAKE, {"batch": BATCH}).all()
+        heads: dict[uuid.UUID, _Head] = {}
+        seals = [_seal(session, row, heads) for row in rows]
+        if seals:
+            session.execute(insert(AuditSeal), seals)
+    return len(seals)
+
+
+def _seal(session: Session, row: AnyRow, heads: dict[uuid.UUID, _Head]) -> dict[str, object]:
+    head = heads.get(row.tenant_id) or _head(session, row.tenant_id)
+    previous, position = head.hash, head.position + 1
+    heads[row.tenant_id] = _Head(position, link_hash(entry_of(row), position, previous))
+    return {
+        "tenant_id": row.tenant_id,
+        "position": position,
+        "entry_id": row.id,
+        "previous": previous,
+        "hash": heads[row.tenant_id].hash,
+    }
+
+
+def _head(session: Session, tenant_id: uuid.UUID) -> _Head:
+    found = session.execute(_HEAD, {"tenant_id": tenant_id}).one_or_none()
+    return _Head(found.position, bytes(found.hash)) if found else _Head(0, GENESIS)
+
+
+def _checkpoint(row: AnyRow, signer: StatementSigner, service: str) -> dict[str, object]:
+    predicate = {
+        "tenant": str(row.tenant_id),
+        "position": row.position,
+        "signed_at": rfc3339(row.at),
+        "service": service,
+    }
+    envelope = signer.sign(AUDIT_CHECKPOINT, {f"audit-log/{row.tenant_id}": bytes(row.hash).hex()}, predicate)
+    return {
+        "tenant_id": row.tenant_id,
+        "position": row.position,
+        "envelope": envelope,
+        "key_id": signer.key_id,
+    }

@@ -1,0 +1,138 @@
+"""Deletion certificates: one signed statement, or the bundle of a request on a data set."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import SSlibKey
+
+from lethe.canonical import canonical, parse
+from lethe.envelope import Statement, open_envelope
+from lethe.findings import Findings, NotVerified
+
+UNLEARNING = "urn:lethe:statement:unlearning:v1"
+DISPOSAL = "urn:lethe:statement:disposal:v1"
+WHAT = "The certificate"
+
+
+def verify_certificate(file: Path, keys: list[SSlibKey], checkpoint: Path | None = None) -> Findings:
+    """Raises `NotVerified`. `checkpoint`: a model's weights, to be the very ones that are certified."""
+    statements = _statements(file.read_bytes(), keys)
+    findings = Findings(f"{file.name}: verified.")
+    for statement in statements:
+        _tell(statement, findings)
+    if checkpoint is not None:
+        findings.proven.append(_compare(checkpoint, statements))
+    elif any(statement.type == UNLEARNING for statement in statements):
+        findings.not_proven.insert(
+            0, "That the weights in use are the certified ones: compare a file with --checkpoint."
+        )
+    findings.not_proven += [
+        "That the service did what it states: a signature shows who says so, and that nothing was changed.",
+        "That the key belongs to the service: compare its id with one that you know from elsewhere.",
+    ]
+    if len(statements) > 1 or _is_bundle(file.read_bytes()):
+        findings.not_proven.append("That the bundle is complete: ask the service for the request's children.")
+    findings.not_proven = list(dict.fromkeys(findings.not_proven))
+    return findings
+
+
+def _is_bundle(content: bytes) -> bool:
+    return content.startswith(b'{"certificates":')
+
+
+def _statements(content: bytes, keys: list[SSlibKey]) -> list[Statement]:
+    if not _is_bundle(content):
+        return [_statement(content, keys, WHAT)]
+    bundle = parse(content, "The bundle")
+    if set(bundle) != {"certificates", "request"} or not isinstance(bundle["certificates"], list):
+        raise NotVerified("The bundle has parts that no bundle of the service has: it was changed.")
+    opened = [
+        _statement(canonical(member), keys, f"Certificate {number} of the bundle")
+        for number, member in enumerate(bundle["certificates"], 1)
+    ]
+    if not opened:
+        raise NotVerified("The bundle is empty.")
+    if any(statement.predicate["request"].get("parent") != bundle["request"] for statement in opened):
+        raise NotVerified("A certificate in the bundle belongs to another request.")
+    return opened
+
+
+def _statement(content: bytes, keys: list[SSlibKey], what: str) -> Statement:
+    statement = open_envelope(content, keys, what)
+    if statement.type not in (UNLEARNING, DISPOSAL):
+        raise NotVerified(f"{what} is no deletion certificate but a statement of type {statement.type}.")
+    return statement
+
+
+def _tell(statement: Statement, findings: Findings) -> None:
+    predicate = statement.predicate
+    findings.proven.append(
+        f"Not a byte was changed since it was signed, with the key {statement.key_id}, at "
+        f"{predicate['issued_at']} by the service's clock."
+    )
+    tell = _unlearning if statement.type == UNLEARNING else _disposal
+    findings.proven += [f"The service states: {sentence}" for sentence in tell(predicate, statement.subjects)]
+    findings.not_proven += [str(sentence) for sentence in predicate["does_not_prove"]]
+
+
+def _unlearning(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
+    request, result = predicate["request"], predicate["result"]
+    named = f"request {request['id']}" + (f" ({request['reference']})" if request.get("reference") else "")
+    sentences = [
+        f"{named} of {request['received_at']} named {request['instances']['count']} instances, as keyed "
+        f"hashes, for the tasks {', '.join(request['tasks'])} of the model {predicate['model']['name']}.",
+    ]
+    if predicate["outcome"] == "nothing_left":
+        sentences.append(
+            f"nothing of that was left to forget in version {result['version']} ({result['digest']})."
+        )
+    else:
+        done = {
+            "exact": "was trained anew without that supervision",
+            "empirical": "was unlearned from the version before, and measured",
+        }[predicate["guarantee"]]
+        sentences.append(
+            f"version {result['version']} ({result['digest']}) {done}; method {predicate['method']}, "
+            f"guarantee {predicate['guarantee']}."
+        )
+        sentences += _figures(predicate["measurements"]["tasks"], request["tasks"])
+    return sentences
+
+
+def _figures(tasks: dict[str, Any], named: list[str]) -> list[str]:
+    """The metric on the forgotten supervision beside the holdout's, per named task."""
+    told = []
+    for task in named:
+        metric, forget, holdout = (tasks[task][part] for part in ("metric", "forget", "holdout"))
+        if forget and holdout and forget["after"] and holdout["after"]:
+            told.append(
+                f"task {task}, {metric} on the forgotten supervision {_figure(forget['before'])} before and "
+                f"{_figure(forget['after'])} after; on data never seen {_figure(holdout['after'])}."
+            )
+    return told
+
+
+def _figure(estimate: dict[str, Any]) -> str:
+    return f"{estimate['value']:.1f} (95 %: {estimate['low']:.1f} to {estimate['high']:.1f})"
+
+
+def _disposal(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
+    gone = ", ".join(str(version["version"]) for version in predicate["disposed"])
+    return [
+        f"the versions {gone} of the model {predicate['model']['name']}, which remembered what request "
+        f"{predicate['request']['id']} had forgotten, are deleted from its storage."
+    ]
+
+
+def _compare(checkpoint: Path, statements: list[Statement]) -> str:
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    for statement in statements:
+        if statement.type == UNLEARNING and digest in statement.subjects.values():
+            return f"{checkpoint.name} is the certified checkpoint: its SHA-256 is {digest}."
+    raise NotVerified(
+        f"{checkpoint.name} is not the certified checkpoint: its SHA-256 is {digest}, certified is "
+        f"{json.dumps([list(each.subjects.values()) for each in statements])}."
+    )

@@ -1,0 +1,241 @@
+"""Certificates over HTTP: signed JSON, a page, and clear refusals."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+from app.core.settings import Settings
+from app.core.signing import configured_signer
+from app.core.storage import Storage
+from app.relay.certification import Certifier
+from lethe.certificate import verify_certificate
+from lethe.findings import NotVerified
+from lethe.keys import read_keys
+from tests.app.conftest import calling
+from tests.app.world import World
+from tests.database import Database
+
+pytestmark = pytest.mark.anyio
+BODY = {
+    "instances": ["scan-1", "scan-2"],
+    "tasks": ["digit"],
+    "regulation": "gdpr",
+    "reference": "<b>case</b>",
+}
+
+
+def figures(before: float, after: float, n: int = 60) -> dict[str, Any]:
+    return {
+        when: {"value": value, "low": value - 3, "high": value + 3, "n": n}
+        for when, value in (("before", before), ("after", after))
+    }
+
+
+def report(requests: list[str]) -> dict[str, Any]:
+    """As the worker writes it."""
+    attack = {"auc": 0.52, "standard_error": 0.03, "members": 60, "non_members": 60, "tpr_at_1_fpr": None}
+    task = {
+        "metric": "accuracy",
+        "named": True,
+        "forget": figures(98, 61),
+        "retain": figures(98, 97),
+        "holdout": figures(60, 59),
+        "unnamed_same_instances": None,
+        "membership": {"before": attack | {"auc": 0.8}, "after": attack},
+    }
+    return {
+        "tasks": {"digit": task, "parity": task | {"named": False, "forget": None, "membership": None}},
+        "uis": 3.0,
+        "requests": [
+            {"reference": each, "task": "digit", "instances": 2, "measured_on": "batch of 60", "forget": None}
+            for each in requests
+        ],
+        "gates": {"bounds": {"retained_drop": 5.0}, "passed": True, "missed": []},
+        "run": {
+            "requests": requests,
+            "method": "interference_aware",
+            "guarantee": "empirical",
+            "seed": 1,
+            "holdout_seed": 2,
+            "steps": 10,
+            "passes": 400,
+            "versions": {"lethe": "0.1.0"},
+            "device": "cpu",
+            "residuals": [],
+        },
+    }
+
+
+async def carry_out(client: httpx.AsyncClient, world: World, body: dict[str, Any]) -> dict[str, Any]:
+    """A request, and a worker that carries it out (its children, when it names a data set)."""
+    made: dict[str, Any] = (await client.post("/v1/deletion-requests", json=body)).json()
+    parts = made.get("children") or [made["id"]]
+    for part in parts:
+        job = world.run("SELECT job_id FROM deletion_requests WHERE id = :id", id=part)
+        world.claim(job)
+        world.publish(job)
+        world.run(
+            "UPDATE model_versions SET report = CAST(:report AS jsonb) WHERE job_id = :job",
+            report=json.dumps(report([part])),
+            job=job,
+        )
+    return made
+
+
+def certify(database: Database, settings: Settings) -> int:
+    """As the relay does."""
+    engine = create_engine(database.app_url)
+    signer = configured_signer(settings)
+    assert signer is not None
+    made = Certifier(
+        sessionmaker(engine), Storage(settings.storage_url), signer, "http://lethe"
+    ).certify_unlearning()
+    engine.dispose()
+    return made
+
+
+async def known_keys(client: httpx.AsyncClient, folder: Path) -> list[Any]:
+    file = folder / "keys.json"
+    file.write_bytes((await client.get("/.well-known/lethe-signing-keys.json")).content)
+    return read_keys([file])
+
+
+async def test_every_refusal_says_why(
+    client: httpx.AsyncClient, app: FastAPI, world: World, database: Database, settings: Settings
+) -> None:
+    world.ready_model()
+
+    async def refusal(request: object, **query: str) -> tuple[int, str, str | None]:
+        answer = await client.get(f"/v1/deletion-requests/{request}/certificate", params=query)
+        assert answer.headers["content-type"] == "application/problem+json"
+        return answer.status_code, answer.json()["code"], answer.headers.get("retry-after")
+
+    made = (await client.post("/v1/deletion-requests", json=BODY | {"model": "reader"})).json()
+    assert await refusal(made["id"]) == (409, "request_not_finished", "2")
+    assert await refusal(world.tenant("other")) == (404, "deletion_request_not_found", None)
+    await client.post(f"/v1/deletion-requests/{made['id']}/cancel")
+    assert await refusal(made["id"]) == (409, "request_not_carried_out", None)
+    done = await carry_out(client, world, BODY | {"model": "reader"})
+    assert await refusal(done["id"]) == (409, "certificate_not_ready", "2")
+    assert certify(database, settings) == 1
+    assert await refusal(done["id"], statement="disposal") == (409, "versions_not_disposed", None)
+    async with calling(app, world.key("other", "admin")) as other:
+        answer = await other.get(f"/v1/deletion-requests/{done['id']}/certificate")
+        assert answer.json()["code"] == "deletion_request_not_found"
+    back = await client.put(
+        "/v1/models/reader/aliases/latest", json={"version": 1, "reason": "a worse model than before"}
+    )
+    assert back.status_code == 200, back.text
+    assert await refusal(done["id"]) == (409, "request_not_finished", "2")
+
+
+async def test_a_certificate_is_handed_out_as_it_was_signed(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    world.ready_model()
+    made = await carry_out(client, world, BODY | {"model": "reader"})
+    certify(database, settings)
+    answer = await client.get(f"/v1/deletion-requests/{made['id']}/certificate")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    file = tmp_path / "certificate.json"
+    file.write_bytes(answer.content)
+    text = verify_certificate(file, await known_keys(client, tmp_path)).text()
+    assert made["id"] in text
+    assert "98.0 (95 %: 95.0 to 101.0) before and 61.0" in text
+
+
+async def test_a_request_on_a_data_set_has_a_bundle(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    world.ready_model(name="one")
+    world.ready_model(name="two")
+    made = await carry_out(client, world, BODY | {"dataset": "scans"})
+    assert certify(database, settings) == 2
+    answer = await client.get(f"/v1/deletion-requests/{made['id']}/certificate")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["request"] == made["id"]
+    file, keys = tmp_path / "bundle.json", await known_keys(client, tmp_path)
+    file.write_bytes(answer.content)
+    text = verify_certificate(file, keys).text()
+    assert "the model one" in text
+    assert "the model two" in text
+    assert "That the bundle is complete" in text
+    other = await carry_out(client, world, BODY | {"model": "one", "instances": ["scan-5"]})
+    certify(database, settings)
+    alien = (await client.get(f"/v1/deletion-requests/{other['id']}/certificate")).content
+    mixed = answer.content.replace(b'{"certificates":[', b'{"certificates":[' + alien + b",")
+    for changed in (mixed, answer.content.replace(made["id"].encode(), other["id"].encode())):
+        file.write_bytes(changed)
+        with pytest.raises(NotVerified):
+            verify_certificate(file, keys)
+    page = await client.get(f"/v1/deletion-requests/{made['id']}/certificate", params={"format": "html"})
+    assert page.text.count("<article>") == 2
+
+
+class _Page(HTMLParser):
+    """Which elements there are, whether they are closed, and what they would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in ("meta", "br", "line", "circle", "rect"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+async def test_the_page_shows_what_was_signed_and_loads_nothing(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings
+) -> None:
+    world.ready_model()
+    made = await carry_out(client, world, BODY | {"model": "reader"})
+    world.run(
+        "UPDATE deletion_requests SET acknowledged_at = now(), extension = CAST(:extension AS jsonb)",
+        extension=json.dumps(
+            {
+                "reason": "More models",
+                "notified_at": "2026-11-20T09:00:00Z",
+                "previous_due_at": "2026-12-01T09:00:00Z",
+            }
+        ),
+    )
+    certify(database, settings)
+    url = f"/v1/deletion-requests/{made['id']}/certificate"
+    answer = await client.get(url, headers={"Accept": "text/html,application/xhtml+xml"})
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    page = _Page()
+    page.feed(answer.text)
+    page.close()
+    assert page.open == []
+    assert "svg" in page.seen
+    assert page.loads == []
+    assert "script" not in page.seen
+    assert "<b>case</b>" not in answer.text
+    assert "&lt;b&gt;case&lt;/b&gt;" in answer.text
+    assert "in time, due by" in answer.text
+    assert "put off from 1 December 2026; notice was given on 20 November 2026: More models" in answer.text
+    assert "What this certificate does not prove" in answer.text
+    assert "By this score, the forgotten data cannot be told from data never seen" in answer.text
+    assert re.search(r"98\.0 → 61\.0", answer.text)
+    assert settings.hash_key_id in answer.text
+    asked = await client.get(url, params={"format": "json"}, headers={"Accept": "text/html"})
+    assert asked.headers["content-type"] == "application/json"
