@@ -48,10 +48,13 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 def _connect_args(settings: Settings, name: str) -> dict[str, object]:
     milliseconds = int(settings.statement_timeout_seconds * 1000)
+    # A process that is stopped in the middle of a transaction must not keep its rows from the others for
+    # longer than a lease.
+    idle = int(min(60.0, max(1.0, settings.lease_seconds)) * 1000)
     return {
         "application_name": name,
         "connect_timeout": 5,
-        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={idle}"
         " -c timezone=UTC",
         "keepalives": 1,
         "keepalives_idle": 10,

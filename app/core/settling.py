@@ -1,8 +1,8 @@
 """How a run ends or goes back to the queue: the rows that change together, whoever changes them.
 
 The worker settles the runs that it holds the lease of, the relay those whose lease ran out. In every
-function here the caller holds the row lock of `job`, which is `running` or `cancelling`. Locks are taken in
-the order job, requests, registered model.
+function here the caller holds the row lock of `job`, which is `running` or `cancelling` (or, to be failed,
+`needs_review`). Locks are taken in the order job, requests, registered model.
 """
 
 import json
@@ -48,9 +48,8 @@ def succeed(session: Session, job: Job, actor: str, *, version_id: uuid.UUID | N
 
 def fail(session: Session, job: Job, actor: str, code: str, detail: str, *, outcome: str = "failed") -> None:
     """The job will not be tried again. The registered model's versions stay as they are."""
-    move_requests(
-        session, job, actor, ("queued", "running", "cancelling"), RunStatus.FAILED, code=code, detail=detail
-    )
+    unsettled = ("queued", "running", "cancelling", "needs_review")
+    move_requests(session, job, actor, unsettled, RunStatus.FAILED, code=code, detail=detail)
     job.error_code, job.error_detail = code, detail
     _reject_subject(session, job, code, detail)
     _finish(session, job, actor, RunStatus.FAILED, outcome, code=code)

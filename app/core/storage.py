@@ -4,12 +4,13 @@ obstore's synchronous calls only (its asynchronous ones may abort the interprete
 calls them in threads.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import obstore
@@ -18,6 +19,10 @@ from obstore.store import LocalStore, from_url
 CHUNK = 4 * 1024 * 1024
 # obstore takes small pieces several times faster than ones near its own chunk size.
 PIECE = 256 * 1024
+
+# Every call to an object store ends: per request, and over all its repetitions (which back off with jitter).
+CLIENT_OPTIONS: Any = {"connect_timeout": "5s", "timeout": "30s"}
+RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=45)}
 
 
 class NotStored(LookupError):
@@ -40,7 +45,7 @@ class Storage:
             self._local.mkdir(parents=True, exist_ok=True)
             self._store: Any = LocalStore(self._local, automatic_cleanup=True, mkdir=True)
         else:
-            self._store = from_url(url)
+            self._store = open_object_store(url)
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Written:
         """Stream `chunks` in. The object appears whole or not at all, and is on disk when this returns.
@@ -62,9 +67,10 @@ class Storage:
             _sync_to_disk(self._local / path)
         return Written(digest.digest(), size)
 
-    def put_file(self, path: str, source: Path) -> Written:
+    def put_file(self, path: str, source: Path, check: Callable[[], None] | None = None) -> Written:
+        """Stream a local file in. `check` is called between two pieces, and may raise to end it."""
         with source.open("rb") as file:
-            return self.put(path, iter(lambda: file.read(PIECE), b""))
+            return self.put(path, _checked(iter(lambda: file.read(PIECE), b""), check))
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` up to and without `end`, in chunks. Raises `NotStored`."""
@@ -85,20 +91,32 @@ class Storage:
             raise NotStored(path) from missing
 
     def delete(self, path: str) -> None:
-        """Remove the object; it is no error if it is gone already."""
-        try:
+        """Remove the object; it is no error if it is gone already. In a folder, what a writer that was
+        killed half way has left beside it goes too."""
+        with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, path)
-        except FileNotFoundError:
-            return
+        if self._local is not None:
+            for staged in (self._local / path).parent.glob(f"{PurePosixPath(path).name}#*"):
+                staged.unlink(missing_ok=True)
 
-    def copy_to(self, path: str, target: Path) -> Written:
-        """Write the object to the local file `target` and say what was written. Raises `NotStored`."""
+    def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
+        """Write the object to the local file `target` and say what was written. `check` is called between
+        two chunks, and may raise to end it. Raises `NotStored`."""
         digest = hashlib.sha256()
         size = 0
         with target.open("wb") as file:
-            for chunk in self.read(path):
+            for chunk in _checked(self.read(path), check):
                 digest.update(chunk)
                 size += file.write(chunk)
+        return Written(digest.digest(), size)
+
+    def measure(self, path: str, check: Callable[[], None] | None = None) -> Written:
+        """Digest and size of what lies there now; `check` as in `copy_to`. Raises `NotStored`."""
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in _checked(self.read(path), check):
+            digest.update(chunk)
+            size += len(chunk)
         return Written(digest.digest(), size)
 
     def presigned_url(self, path: str, expires: timedelta) -> str | None:
@@ -106,6 +124,18 @@ class Storage:
         if self._local is not None:
             return None
         return str(obstore.sign(self._store, "GET", path, expires))
+
+
+def open_object_store(url: str) -> Any:
+    """The bucket at `url`, every call to it bounded in time."""
+    return from_url(url, client_options=CLIENT_OPTIONS, retry_config=RETRIES)
+
+
+def _checked(chunks: Iterator[bytes], check: Callable[[], None] | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if check is not None:
+            check()
+        yield chunk
 
 
 def _sync_to_disk(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 dispatch    outbox rows become wake-ups at the broker, and wake-ups that came to nothing are sent again
 leases      jobs whose worker fell silent are queued again, or failed for good
+deadlines   cancellations that no worker carried out, and candidates that nobody decided on
 adoption    queued requests without a job get one
 disposal    what nothing refers to any more is removed
 

@@ -1,5 +1,10 @@
-"""The relay's loop: at once when something enters the outbox, and every few seconds anyway."""
+"""The relay's loop: at once when something enters the outbox, and every few seconds anyway.
 
+What talks to the storage has a thread of its own: a storage that is slow or hangs must not keep leases from
+being reclaimed and workers from being woken.
+"""
+
+import threading
 import time
 from collections.abc import Callable
 
@@ -13,6 +18,7 @@ from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
+from app.relay.deadlines import cancel_unheard, expire_reviews
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.leases import reclaim_expired
@@ -20,7 +26,6 @@ from app.relay.leases import reclaim_expired
 CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
-ORPHAN_GRACE = 600.0
 
 
 class Relay:
@@ -36,31 +41,51 @@ class Relay:
         self._listener: psycopg.Connection | None = None
         self._broker_backoff = 0.0
         self._broker_rests_until = 0.0
-        self._next_disposal = 0.0
+        self._ended = threading.Event()
         self._log = get_logger(__name__)
 
     def run(self) -> None:
         """Listen before the first sweep, so that nothing falls between the two."""
         self._log.info("relay_started")
-        while True:
-            self._listen()
-            self.sweep()
-            swept = time.monotonic()
-            while (left := swept + self._settings.sweep_seconds - time.monotonic()) > 0:
-                if self._notified(left):
-                    self._guarded("send_outbox", self._send_outbox)
+        disposal = threading.Thread(target=self._dispose_on, name="disposal", daemon=True)
+        disposal.start()
+        try:
+            while True:
+                self._listen()
+                self.sweep()
+                swept = time.monotonic()
+                while (left := swept + self._settings.sweep_seconds - time.monotonic()) > 0:
+                    if self._notified(left):
+                        self._guarded("send_outbox", self._send_outbox)
+        finally:
+            self._ended.set()
+            disposal.join(timeout=1.0)
+            self._hang_up()
+            self._sessions.kw["bind"].dispose()
 
     def sweep(self) -> None:
         """Everything once; a step that fails does not keep the others from being done."""
         settings = self._settings
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
+        self._guarded("cancel", lambda: cancel_unheard(self._sessions))
+        self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
-        if time.monotonic() >= self._next_disposal:
-            self._next_disposal = time.monotonic() + SECONDS_BETWEEN_DISPOSALS
-            self._guarded("orphans", lambda: remove_orphans(self._sessions, self._storage, ORPHAN_GRACE))
-            self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+
+    def dispose(self) -> None:
+        """Everything that is only tidiness, once."""
+        settings = self._settings
+        self._guarded(
+            "orphans", lambda: remove_orphans(self._sessions, self._storage, settings.orphan_seconds)
+        )
+        self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+
+    def _dispose_on(self) -> None:
+        pause = min(SECONDS_BETWEEN_DISPOSALS, max(1.0, self._settings.orphan_seconds))
+        while not self._ended.is_set():
+            self.dispose()
+            self._ended.wait(pause)
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -100,6 +125,8 @@ class Relay:
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
+                tcp_user_timeout=15000,
+                options=f"-c statement_timeout={int(self._settings.statement_timeout_seconds * 1000)}",
             )
             self._listener.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error as error:
@@ -115,6 +142,10 @@ class Relay:
             return any(True for _ in self._listener.notifies(timeout=seconds, stop_after=1))
         except psycopg.Error as error:
             self._log.warning("not_listening", error=type(error).__name__)
+            self._hang_up()
+            return False
+
+    def _hang_up(self) -> None:
+        if self._listener is not None:
             self._listener.close()
             self._listener = None
-            return False

@@ -1,6 +1,7 @@
 """What operators and their machines ask."""
 
 import re
+import threading
 
 import httpx
 import pytest
@@ -28,20 +29,39 @@ async def test_the_root_leads_to_the_documentation(client: httpx.AsyncClient) ->
 async def test_alive_and_ready(app: FastAPI, world: World) -> None:
     async with calling(app, None) as anybody:
         assert (await anybody.get("/healthz")).json() == {"status": "ok"}
-        assert (await anybody.get("/readyz")).json() == {"status": "ready"}
+        assert (await anybody.get("/readyz")).json() == {"status": "ready", "storage": "ok"}
         world.run("UPDATE alembic_version SET version_num = 'older'")
         answer = await anybody.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "schema_outdated")
 
 
-async def test_not_ready_without_storage(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_without_storage_because_requests_need_none(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def breaks(*_: object) -> None:
         raise OSError("read-only file system")
 
     monkeypatch.setattr(app.state.storage, "put", breaks)
     async with calling(app, None) as anybody:
         answer = await anybody.get("/readyz")
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "storage": "unavailable"})
+
+
+async def test_a_storage_that_hangs_makes_nobody_wait_and_costs_one_thread(
+    app: FastAPI, client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ready_model()
+    hangs, calls = threading.Event(), []
+    monkeypatch.setattr("app.operations.storage_probe.SECONDS", 0.05)
+    monkeypatch.setattr(app.state.storage, "put", lambda *_: calls.append(hangs.wait(60)))
+    try:
+        for _ in range(3):
+            assert (await client.get("/readyz")).json() == {"status": "ready", "storage": "slow"}
+        body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+        assert (await client.post("/v1/deletion-requests", json=body)).status_code == 202
+    finally:
+        hangs.set()
+    assert len(calls) <= 1
 
 
 async def test_not_ready_without_a_database(settings: Settings) -> None:

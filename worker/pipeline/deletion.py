@@ -88,7 +88,7 @@ def _candidate(running: Running, loaded: Loaded, outcome: Outcome) -> Iterator[t
     write_checkpoint(file, outcome.network, loaded.layout)
     equipment = running.equipment
     artifact_id, written = store_file(
-        equipment.sessions, equipment.storage, running.claim, "checkpoint", file
+        equipment.sessions, equipment.storage, running.claim, "checkpoint", file, running.monitor.check
     )
     try:
         yield artifact_id, written
