@@ -82,7 +82,7 @@ def _attempt(running: Running) -> None:
         order = stopped.order
         log.info("run_stopped", order=order.value)
         if order is not Order.LOST:
-            _settle(running, lambda session, job: _stop(session, job, running.claim, order))
+            _settle(running, lambda session, job: stop_as_ordered(session, job, running.claim, order))
     except Refused as refused:
         code, detail = refused.code, str(refused)
         log.info("run_refused", code=code)
@@ -97,12 +97,12 @@ def _attempt(running: Running) -> None:
 
 def _settle(running: Running, change: Callable[[Session, Job], None]) -> None:
     try:
-        running.act(change)
+        running.act(change, "settle")
     except LeaseLost:
         log.warning("lease_lost")
 
 
-def _stop(session: Session, job: Job, claim: Claim, order: Order) -> None:
+def stop_as_ordered(session: Session, job: Job, claim: Claim, order: Order) -> None:
     if order is Order.CANCEL:
         settling.cancel(session, job, claim.actor)
         return

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core import failpoints
 from app.core.settings import Settings
 
 
@@ -40,10 +41,16 @@ def sync_engine(settings: Settings, url: str, name: str) -> Engine:
 
 
 @contextmanager
-def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """One unit of work: committed when the block ends, rolled back when it raises."""
+def transaction(sessions: sessionmaker[Session], unit: str | None = None) -> Iterator[Session]:
+    """One unit of work: committed when the block ends, rolled back when it raises. `unit` names its
+    failpoints."""
     with sessions.begin() as session:
         yield session
+        if failpoints.ARMED and unit:
+            session.flush()
+            failpoints.reach(f"{unit}.before-commit")
+    if failpoints.ARMED and unit:
+        failpoints.reach(f"{unit}.after-commit")
 
 
 def _connect_args(settings: Settings, name: str) -> dict[str, object]:

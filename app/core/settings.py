@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     orphan_seconds: float = Field(
         600.0, ge=0, description="How long a run which lost its job may still be writing to the storage"
     )
+    upload_seconds: float = Field(
+        86_400.0, ge=0, description="How long an upload of a checkpoint may take before its bytes are removed"
+    )
     urgent_days: int = Field(
         7, ge=0, description="A job that is due within so many days overtakes; others take turns by tenant"
     )

@@ -16,6 +16,8 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
+from app.core import failpoints
+
 CHUNK = 4 * 1024 * 1024
 # obstore takes small pieces several times faster than ones near its own chunk size.
 PIECE = 256 * 1024
@@ -62,9 +64,11 @@ class Storage:
                 size += len(chunk)
                 yield chunk
 
+        _may_fail(path, "before-put")
         obstore.put(self._store, path, counted(), chunk_size=CHUNK, max_concurrency=2)
         if self._local is not None:
-            _sync_to_disk(self._local / path)
+            _sync_to_disk(self._local, path)
+        _may_fail(path, "after-put")
         return Written(digest.digest(), size)
 
     def put_file(self, path: str, source: Path, check: Callable[[], None] | None = None) -> Written:
@@ -93,11 +97,13 @@ class Storage:
     def delete(self, path: str) -> None:
         """Remove the object; it is no error if it is gone already. In a folder, what a writer that was
         killed half way has left beside it goes too."""
+        _may_fail(path, "before-delete")
         with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, path)
         if self._local is not None:
             for staged in (self._local / path).parent.glob(f"{PurePosixPath(path).name}#*"):
                 staged.unlink(missing_ok=True)
+        _may_fail(path, "after-delete")
 
     def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
         """Write the object to the local file `target` and say what was written. `check` is called between
@@ -138,10 +144,19 @@ def _checked(chunks: Iterator[bytes], check: Callable[[], None] | None) -> Itera
         yield chunk
 
 
-def _sync_to_disk(file: Path) -> None:
-    """obstore renames a finished file into place but does not force it to disk."""
-    for target, flags in ((file, os.O_RDONLY), (file.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(target, flags)
+def _may_fail(path: str, place: str) -> None:
+    """`path` is tenant/kind/id."""
+    if failpoints.ARMED and path.count("/") == 2:
+        failpoints.reach(f"{path.split('/')[1]}.{place}")
+
+
+def _sync_to_disk(root: Path, path: str) -> None:
+    """obstore renames a finished file into place but does not force it to disk; nor the folders around it,
+    which it makes for the first file of a tenant."""
+    file = root / path
+    folders = [folder for folder in file.parents if folder.is_relative_to(root)]
+    for target in (file, *folders):
+        descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

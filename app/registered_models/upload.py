@@ -14,6 +14,7 @@ from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.caller import Caller
+from app.core import failpoints
 from app.core.audit import audit_entry, event
 from app.core.channel import Channel
 from app.core.errors import BadRequest, Conflict, InvalidInput, TooLarge, Unavailable
@@ -182,7 +183,9 @@ async def _accept(
             session, tenant_id=caller.tenant_id, http_request_id=caller.request_id, model_id=row.id
         )
         model_id: uuid.UUID = row.id
-        return model_id
+        failpoints.reach("upload.before-commit")
+    failpoints.reach("upload.after-commit")
+    return model_id
 
 
 async def _discard(

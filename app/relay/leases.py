@@ -26,7 +26,7 @@ def reclaim_expired(sessions: sessionmaker[Session], max_attempts: int) -> int:
 
 def _reclaim_one(sessions: sessionmaker[Session], max_attempts: int) -> bool:
     """A row that is locked is being settled, or its lease renewed, at this very moment."""
-    with transaction(sessions) as session:
+    with transaction(sessions, "reclaim") as session:
         job = session.scalar(
             select(Job)
             .where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.now())

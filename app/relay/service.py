@@ -77,7 +77,10 @@ class Relay:
         """Everything that is only tidiness, once."""
         settings = self._settings
         self._guarded(
-            "orphans", lambda: remove_orphans(self._sessions, self._storage, settings.orphan_seconds)
+            "orphans",
+            lambda: remove_orphans(
+                self._sessions, self._storage, settings.orphan_seconds, settings.upload_seconds
+            ),
         )
         self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
 

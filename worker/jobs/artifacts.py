@@ -29,7 +29,7 @@ def store_file(
     Raises `LeaseLost`."""
     artifact_id = time_ordered_id()
     path = f"{claim.tenant_id}/{kind}/{artifact_id}"
-    with transaction(sessions) as session:
+    with transaction(sessions, "artifact") as session:
         held_job(session, claim)
         session.add(
             Artifact(id=artifact_id, tenant_id=claim.tenant_id, kind=kind, path=path, job_id=claim.job_id)
@@ -51,7 +51,7 @@ def mark_stored(session: Session, artifact_id: uuid.UUID, written: Written) -> N
 def discard_pending(sessions: sessionmaker[Session], storage: Storage, artifact_id: uuid.UUID) -> None:
     """Remove what this run stored and nobody came to refer to. When the relay has given it up meanwhile, its
     bytes may have arrived after that, so they are removed once more."""
-    with transaction(sessions) as session:
+    with transaction(sessions, "discard") as session:
         if discard_artifact(session, storage, artifact_id, only=ArtifactState.PENDING):
             return
         artifact = session.get_one(Artifact, artifact_id)

@@ -55,7 +55,7 @@ def claim_next(sessions: sessionmaker[Session], settings: Settings, worker: str)
     """The most urgent job that can be claimed, now `running` and leased; None when there is none."""
     for _ in range(TRIES):
         try:
-            with transaction(sessions) as session:
+            with transaction(sessions, "claim") as session:
                 job = _lock_most_urgent(session, settings.urgent_days)
                 if job is None:
                     return None

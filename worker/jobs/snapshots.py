@@ -79,7 +79,7 @@ class SnapshotStore:
             self._file.unlink(missing_ok=True)
 
     def _refer_to(self, artifact_id: uuid.UUID, written: Written) -> None:
-        with transaction(self._sessions) as session:
+        with transaction(self._sessions, "snapshot") as session:
             job = held_job(session, self._claim)
             mark_stored(session, artifact_id, written)
             session.flush()

@@ -41,7 +41,7 @@ def delete_supervision(running: Running) -> None:
         _settle_without_version(running, loaded)
         return
     device = choose_device(running.equipment.settings)
-    running.act(lambda session, job: _record_device(session, job, device_name(device)))
+    running.act(lambda session, job: _record_device(session, job, device_name(device)), "device")
     with _timed(running, Phase.UNLEARNING):
         outcome = unlearn(running, loaded, device)
     with _timed(running, Phase.EVALUATING):
@@ -77,7 +77,7 @@ def _judge(
         session.flush()
         settling.hold_for_review(session, job, running.claim.actor, artifact_id, detail, report)
 
-    running.act(hold)
+    running.act(hold, "settle")
 
 
 @contextlib.contextmanager

@@ -75,9 +75,9 @@ def publish(running: Running, report: dict[str, Any], artifact_id: uuid.UUID, wr
     def change(session: Session, job: Job) -> None:
         mark_stored(session, artifact_id, written)
         session.flush()
-        _publish(session, job, running.claim.actor, report, artifact_id)
+        publish_candidate(session, job, running.claim.actor, report, artifact_id)
 
-    running.act(change)
+    running.act(change, "publish")
     get_logger(__name__).info("published", sha256=written.sha256.hex())
 
 
@@ -94,9 +94,9 @@ def publish_approved(running: Running) -> None:
         report["gates"] = report["gates"] | {
             "approved_at": job.approved_at.isoformat() if job.approved_at else None
         }
-        _publish(session, job, running.claim.actor, report, job.candidate_artifact_id)
+        publish_candidate(session, job, running.claim.actor, report, job.candidate_artifact_id)
 
-    running.act(change)
+    running.act(change, "publish")
     get_logger(__name__).info("published_as_approved")
 
 
@@ -119,7 +119,9 @@ def _is_intact(running: Running) -> bool:
     return False
 
 
-def _publish(session: Session, job: Job, actor: str, report: dict[str, Any], artifact_id: uuid.UUID) -> None:
+def publish_candidate(
+    session: Session, job: Job, actor: str, report: dict[str, Any], artifact_id: uuid.UUID
+) -> None:
     covered = [uuid.UUID(request) for request in report["run"]["requests"]]
     _check_requests(session, job, covered)
     model = session.scalars(

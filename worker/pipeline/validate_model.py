@@ -71,7 +71,9 @@ def validate_model(running: Running) -> None:
         }
     )
     running.enter(Phase.PUBLISHING)
-    running.act(lambda session, job: _accept(session, job, running, report, device_name(device)))
+    running.act(
+        lambda session, job: _accept(session, job, running, report, device_name(device)), "validation"
+    )
 
 
 def _read(session: Session, running: Running) -> Registered:
