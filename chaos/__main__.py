@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from app.standalone.stop_signals import raise_on_stop_signals
 from chaos import results
 from chaos.run import run_seed
 
@@ -11,6 +12,7 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 def main() -> int:
+    raise_on_stop_signals(lambda: None)  # so that no process of the service outlives this one
     parser = argparse.ArgumentParser(prog="python -m chaos")
     parser.add_argument(
         "--seeds", default="1-10", help="such as 7 or 1-10; those in the results are passed over"

@@ -61,7 +61,7 @@ def _take_back_one(sessions: sessionmaker[Session]) -> bool:
     with transaction(sessions) as session:
         job = session.scalar(
             select(Job)
-            .where(Job.status == RunStatus.RUNNING, withdrawn)
+            .where(Job.status != RunStatus.CANCELLING, withdrawn)
             .limit(1)
             .with_for_update(key_share=True, skip_locked=True)
         )

@@ -1,4 +1,4 @@
-"""A short, seeded run of what `make chaos` runs for an hour; and what its checker would say of broken promises."""
+"""A short, seeded run of what `make chaos` runs for an hour."""
 
 import pytest
 

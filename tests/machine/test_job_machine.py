@@ -54,8 +54,8 @@ def test_whatever_the_order_the_promises_hold(queue: Queue) -> None:
     run(
         Machine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=30,
+            max_examples=15,
+            stateful_step_count=25,
             deadline=None,
             derandomize=True,
             database=None,
@@ -65,13 +65,13 @@ def test_whatever_the_order_the_promises_hold(queue: Queue) -> None:
 
 
 class JobMachine(RuleBasedStateMachine):
-    """`held` is what each worker believes it holds, and the requests that it has loaded."""
+    """`held` is what each worker believes it holds, and the requests that it has loaded, if it has."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__()
         self.queue = queue
         self.models: list[RegisteredModel] = []
-        self.held: dict[int, tuple[Claim, list[uuid.UUID]]] = {}
+        self.held: dict[int, tuple[Claim, list[uuid.UUID] | None]] = {}
         self.fences: dict[uuid.UUID, int] = {}
         self.over: dict[uuid.UUID, str] = {}
 
@@ -88,7 +88,23 @@ class JobMachine(RuleBasedStateMachine):
         """A worker that believes it still has a job is busy, or a new process after a crash."""
         claim = self.queue.claim(worker)
         if claim is not None:
-            self.held[worker] = claim, self.queue.wanted(claim)
+            self.held[worker] = claim, None
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def load(self, data: st.DataObject) -> None:
+        worker, claim, _ = self._one(data)
+        self.held[worker] = claim, self.queue.wanted(claim)
+
+    @precondition(lambda self: self.held)
+    @rule(worker=WORKERS)
+    def take_over(self, worker: int) -> None:
+        """The other one stands still past its lease, and goes on to believe that the job is its own."""
+        self.held.pop(worker, None)
+        self.queue.let_leases_run_out()
+        self.queue.sweep()
+        self.queue.let_time_pass()
+        self.claim(worker)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -213,7 +229,8 @@ class JobMachine(RuleBasedStateMachine):
 
     def _one(self, data: st.DataObject) -> tuple[int, Claim, list[uuid.UUID]]:
         worker = data.draw(st.sampled_from(sorted(self.held)))
-        return worker, *self.held[worker]
+        claim, loaded = self.held[worker]
+        return worker, claim, self.queue.wanted(claim) if loaded is None else loaded
 
     def _act(self, worker: int, held: bool, act: object) -> None:
         """A worker that has lost its lease gets nothing done; afterwards nobody holds the job."""

@@ -138,6 +138,36 @@ def test_a_request_taken_back_before_its_job_has_loaded_anything_is_cancelled(
     assert outcomes(world) == ["cancelled"]
 
 
+@pytest.mark.parametrize("outcome", ["published", "refused", "held"])
+def test_one_of_several_taken_back_before_the_job_has_loaded_anything_is_cancelled_too(
+    outcome: str,
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run never gets to know of it: however the job ends, it must not be left behind."""
+    job = world.open_job(model)
+    stays, leaves = world.deletion(model, job, ["p1"]), world.deletion(model, job, ["p2"])
+
+    def load_too_late(running: Running) -> Loaded:
+        world.execute(TAKE_BACK, id=leaves.id)
+        return load(running)
+
+    def script(monitor: JobMonitor) -> None:
+        if outcome == "refused":
+            raise Refused("forget_set_too_large", "Too much at once.")
+
+    monkeypatch.setattr(deletion, "load", load_too_late)
+    if outcome == "held":
+        monkeypatch.setattr(deletion, "missed_gates", lambda *_: [Miss("retained_drop", "colour", 1.0, 2.0)])
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.request(leaves.id).status == "cancelled"
+    expected = {"published": "succeeded", "refused": "failed", "held": "needs_review"}
+    assert world.request(stays.id).status == expected[outcome]
+
+
 def test_a_drained_run_leaves_a_snapshot_and_the_next_attempt_goes_on_from_it(
     world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
