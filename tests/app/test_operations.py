@@ -91,3 +91,41 @@ async def test_metrics_are_counted_by_route(client: httpx.AsyncClient, world: Wo
     assert made["id"] not in text
     assert "lethe_jobs_queued 1.0" in text
     assert "lethe_jobs_oldest_queued_seconds" in text
+
+
+async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all", "regulation": "gdpr"}
+    made = (await client.post("/v1/deletion-requests", json=body)).json()
+    world.run(
+        "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, outcome, error_code, created_at)"
+        " SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM now() - days * interval '1 day') * 1000"
+        "  AS bigint)), 12, '0') || repeat('1', 20) AS uuid), tenant_id, id, days + 1, 'w', outcome, code, now()"
+        " FROM jobs, (VALUES (0, 'lease_lost', 'worker_lost'), (2, 'failed', 'worker_error'))"
+        " AS made (days, outcome, code) WHERE kind = 'unlearn'"
+    )
+    world.run(
+        "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, outcome)"
+        " SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM now()) * 1000 AS bigint)), 12, '0')"
+        "  || repeat('2', 20) AS uuid), tenant_id, id, 9, 'w', 'succeeded' FROM jobs WHERE kind = 'unlearn'"
+    )
+    world.run(
+        """UPDATE jobs SET report = '{"run": {"seconds": {"loading": 1.5}, "device": "cpu",
+        "peak_memory_bytes": 4096}}' WHERE kind = 'unlearn'"""
+    )
+    told = (await client.get("/metrics")).text
+    where = 'model="reader",tenant="acme"'
+    assert f"lethe_requests_unsettled{{{where}}} 1.0" in told
+    assert f"lethe_requests_oldest_seconds{{{where}}}" in told
+    found = re.search(rf"lethe_requests_due_days{{{where}}} ([0-9.]+)", told)
+    assert found is not None
+    days = float(found[1])
+    assert 29.9 < days <= 30
+    assert 'lethe_attempts_last_day{outcome="lease_lost"} 1.0' in told
+    assert 'lethe_failures_last_day{code="worker_lost"} 1.0' in told
+    assert "worker_error" not in told  # two days ago
+    assert 'lethe_phase_seconds_last_day{phase="loading"} 1.5' in told
+    assert 'lethe_device_peak_memory_bytes_last_day{device="cpu"} 4096.0' in told
+    assert "lethe_outbox_unsent 1.0" in told
+    await client.post(f"/v1/deletion-requests/{made['id']}/cancel")
+    assert "lethe_requests_unsettled{" not in (await client.get("/metrics")).text

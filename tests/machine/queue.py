@@ -210,6 +210,25 @@ class Queue:
         with self.world.change() as session:
             return list(session.query(Job).filter(Job.tenant_id == self.caller.tenant_id))
 
+    def lines(self) -> list[Any]:
+        """Per model: its versions' numbers, the head's number, and how many jobs hold the line up."""
+        return self.world.rows(
+            "SELECT array_agg(v.number ORDER BY v.number) AS numbers,"
+            " max(v.number) FILTER (WHERE v.id = m.head_version_id) AS head,"
+            " (SELECT count(*) FROM jobs j WHERE j.registered_model_id = m.id"
+            "  AND j.status IN ('running', 'cancelling', 'needs_review')) AS active"
+            " FROM registered_models m JOIN model_versions v ON v.registered_model_id = m.id"
+            " WHERE m.tenant_id = :tenant GROUP BY m.id",
+            tenant=self.caller.tenant_id,
+        )
+
+    def claims_on_record(self) -> list[Any]:
+        return self.world.rows(
+            "SELECT j.id, j.fence, j.attempt, count(a.id) AS attempts FROM jobs j"
+            " LEFT JOIN attempts a ON a.job_id = j.id WHERE j.tenant_id = :tenant GROUP BY j.id",
+            tenant=self.caller.tenant_id,
+        )
+
     def requests(self) -> list[DeletionRequest]:
         with self.world.change() as session:
             return list(
