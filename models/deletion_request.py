@@ -20,6 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, Identified, one_of
 from models.states import RunStatus
 
+UNJOURNALED = (
+    "status IS NOT NULL AND (journaled_at IS NULL OR (status = 'cancelled' AND journaled_at < finished_at))"
+)
+
 
 class InstanceList(Identified, Base):
     """Instances sent ahead of the requests that name them. Raw ids are not kept."""
@@ -82,6 +86,8 @@ class DeletionRequest(Identified, Base):
     error_detail: Mapped[str | None] = mapped_column(Text)
     # Counts changes, for the weak ETag that pollers send back.
     revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    # When the storage's journal last got to know of it: what a restored database is brought up to date with.
+    journaled_at: Mapped[datetime | None] = mapped_column(sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -110,6 +116,7 @@ class DeletionRequest(Identified, Base):
             "registered_model_id",
             postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
         ),
+        Index("ix_deletion_requests_unjournaled", "id", postgresql_where=text(UNJOURNALED)),
     )
 
 

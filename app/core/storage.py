@@ -94,6 +94,11 @@ class Storage:
         except FileNotFoundError as missing:
             raise NotStored(path) from missing
 
+    def list(self, prefix: str) -> Iterator[str]:
+        """The paths below `prefix`, a folder's name."""
+        for batch in obstore.list(self._store, prefix=prefix):
+            yield from (str(entry["path"]) for entry in batch)
+
     def delete(self, path: str) -> None:
         """Remove the object; it is no error if it is gone already. In a folder, what a writer that was
         killed half way has left beside it goes too."""

@@ -4,6 +4,7 @@ dispatch    outbox rows become wake-ups at the broker, and wake-ups that came to
 leases      jobs whose worker fell silent are queued again, or failed for good
 deadlines   cancellations that no worker carried out, and candidates that nobody decided on
 adoption    queued requests without a job get one
+journal     what was asked to be forgotten, written down in the storage as well
 disposal    what nothing refers to any more is removed
 
 PostgreSQL is the only source of truth: every step is its own short transaction, may run twice, and may run

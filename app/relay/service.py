@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import psycopg
+from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
@@ -21,6 +22,7 @@ from app.relay.adoption import adopt_requests
 from app.relay.deadlines import cancel_unheard, expire_reviews
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
+from app.relay.journal import write_journal
 from app.relay.leases import reclaim_expired
 
 CHANNEL = "lethe_outbox"
@@ -47,7 +49,7 @@ class Relay:
     def run(self) -> None:
         """Listen before the first sweep, so that nothing falls between the two."""
         self._log.info("relay_started")
-        disposal = threading.Thread(target=self._dispose_on, name="disposal", daemon=True)
+        disposal = threading.Thread(target=self._tend_the_storage, name="storage", daemon=True)
         disposal.start()
         try:
             while True:
@@ -73,6 +75,11 @@ class Relay:
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
 
+    def journal(self) -> None:
+        """What was accepted enters the storage's journal."""
+        while self._guarded("journal", lambda: write_journal(self._sessions, self._storage)):
+            pass
+
     def dispose(self) -> None:
         """Everything that is only tidiness, once."""
         settings = self._settings
@@ -84,11 +91,15 @@ class Relay:
         )
         self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
 
-    def _dispose_on(self) -> None:
+    def _tend_the_storage(self) -> None:
         pause = min(SECONDS_BETWEEN_DISPOSALS, max(1.0, self._settings.orphan_seconds))
+        next_disposal = 0.0
         while not self._ended.is_set():
-            self.dispose()
-            self._ended.wait(pause)
+            self.journal()
+            if time.monotonic() >= next_disposal:
+                next_disposal = time.monotonic() + pause
+                self.dispose()
+            self._ended.wait(max(1.0, self._settings.sweep_seconds))
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -106,14 +117,18 @@ class Relay:
         self._broker_backoff = min(LONGEST_BACKOFF, max(0.5, 2 * self._broker_backoff))
         self._broker_rests_until = time.monotonic() + self._broker_backoff
 
-    def _guarded(self, step: str, do: Callable[[], object]) -> None:
+    def _guarded(self, step: str, do: Callable[[], object]) -> object:
+        """What `do` returns; None when it failed."""
         try:
-            do()
+            return do()
         except SQLAlchemyError as error:
+            self._log.warning("step_failed", step=step, error=type(error).__name__)
+        except StorageError as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.
             self._log.exception("step_broken", step=step)
+        return None
 
     def _listen(self) -> None:
         if self._listener is not None and not self._listener.closed:

@@ -100,7 +100,8 @@ async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncCli
     world.run(
         "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, outcome, error_code, created_at)"
         " SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM now() - days * interval '1 day') * 1000"
-        "  AS bigint)), 12, '0') || repeat('1', 20) AS uuid), tenant_id, id, days + 1, 'w', outcome, code, now()"
+        "  AS bigint)), 12, '0') || repeat('1', 20) AS uuid), tenant_id, id, days + 1, 'w', outcome, code,"
+        " now()"
         " FROM jobs, (VALUES (0, 'lease_lost', 'worker_lost'), (2, 'failed', 'worker_error'))"
         " AS made (days, outcome, code) WHERE kind = 'unlearn'"
     )
