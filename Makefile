@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-.PHONY: demo serve test benchmark lint format clean help
+.PHONY: demo serve test benchmark chaos lint format clean help
 
 help:            ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -23,6 +23,9 @@ test: $(VENV)/installed  ## Run all tests, on a PostgreSQL and a Redis of their 
 
 benchmark: $(VENV)/installed  ## Compare all unlearning methods with retraining (hours; resumes)
 	@$(RUN)/python -m benchmarks.unlearning tune && $(RUN)/python -m benchmarks.unlearning run
+
+chaos: $(VENV)/installed  ## Put a service under hundreds of faults and check its promises (an hour; resumes)
+	@$(RUN)/python -m chaos
 
 lint: $(VENV)/installed  ## Formatting, style, types, import contracts
 	@$(RUN)/ruff format --check .

@@ -33,6 +33,7 @@ from app.jobs.endpoints import router as jobs
 from app.lookups.endpoints import router as lookups
 from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
+from app.operations.storage_probe import StorageProbe
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from app.signing_keys.endpoints import router as signing_keys
@@ -102,6 +103,7 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     app.state.settings = settings
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     app.state.storage = Storage(settings.storage_url)
+    app.state.storage_probe = StorageProbe(app.state.storage)
     app.state.threads = threads
     app.state.upload_threads = upload_threads
     app.state.background = background
@@ -113,4 +115,5 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
             await asyncio.wait(background, timeout=5)
         threads.shutdown(wait=False)
         upload_threads.shutdown(wait=False)
+        app.state.storage_probe.close()
         await engine.dispose()

@@ -20,6 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, Identified, one_of
 from models.states import RunStatus
 
+UNJOURNALED = (
+    "status IS NOT NULL AND (journaled_at IS NULL OR (status = 'cancelled' AND journaled_at < finished_at))"
+)
+
 
 class InstanceList(Identified, Base):
     """Instances sent ahead of the requests that name them. Raw ids are not kept."""
@@ -91,6 +95,8 @@ class DeletionRequest(Identified, Base):
     extension: Mapped[dict[str, Any] | None] = mapped_column(sort_order=4)  # see its schema
     # Raised already: acknowledge_soon, acknowledge_passed, due_soon, due_passed.
     alarms: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", sort_order=5)
+    # When the storage's journal last got to know of it: what a restored database is brought up to date with.
+    journaled_at: Mapped[datetime | None] = mapped_column(sort_order=6)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -134,6 +140,7 @@ class DeletionRequest(Identified, Base):
                 "status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id"
             ),
         ),
+        Index("ix_deletion_requests_unjournaled", "id", postgresql_where=text(UNJOURNALED)),
     )
 
 

@@ -1,5 +1,6 @@
 """What a worker process holds for as long as it lives: settings, connections, storage and its name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -12,16 +13,18 @@ from app.core.storage import Storage
 
 @dataclass(frozen=True)
 class Equipment:
-    """`heartbeats` is a pool of its own, so that no slow query keeps a lease from being renewed."""
+    """`heartbeats` is a pool of its own, so that no slow query keeps a lease from being renewed. `abandon` is
+    called from the heartbeat's thread when the run hangs."""
 
     settings: Settings
     sessions: sessionmaker[Session]
     heartbeats: Engine
     storage: Storage
     name: str
+    abandon: Callable[[], None]
 
 
-def equip(settings: Settings, name: str) -> Equipment:
+def equip(settings: Settings, name: str, abandon: Callable[[], None] = lambda: None) -> Equipment:
     """Open everything. Nothing connects yet. Raises `ValueError` without LETHE_WORKER_DATABASE_URL."""
     url = require_database(settings)
     return Equipment(
@@ -30,6 +33,7 @@ def equip(settings: Settings, name: str) -> Equipment:
         heartbeats=sync_engine(settings, url, "lethe-heartbeat"),
         storage=Storage(settings.storage_url),
         name=name,
+        abandon=abandon,
     )
 
 

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from obstore.exceptions import BaseError as StorageError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core import settling
+from app.core.backoff import delay_after
 from app.core.logging import get_logger
 from models import Job, JobKind
 from worker.engine.contract import Refused
 from worker.equipment import Equipment
-from worker.jobs.backoff import delay_after
 from worker.jobs.claim import claim_next
 from worker.jobs.heartbeat import Heartbeat, Order
 from worker.jobs.lease import Claim, LeaseLost
@@ -20,6 +22,7 @@ from worker.jobs.memory import PeakMemory
 from worker.jobs.monitor import JobMonitor, Stopped
 from worker.jobs.running import Running
 from worker.jobs.snapshots import SnapshotStore
+from worker.jobs.watchdog import Watchdog
 from worker.pipeline.deletion import delete_supervision
 from worker.pipeline.validate_dataset import validate_dataset
 from worker.pipeline.validate_model import validate_model
@@ -34,10 +37,21 @@ log = get_logger(__name__)
 
 
 def run_next(equipment: Equipment) -> bool:
-    """Claim the most urgent job and run it to its end; False when there was none to claim."""
-    claim = claim_next(equipment.sessions, equipment.settings, equipment.name)
-    if claim is None:
-        return False
+    """Claim the most urgent job and run it to its end; False when there was none to claim.
+
+    The folder comes first: a worker whose disk is full or read-only raises here, and spoils no job's attempt.
+    """
+    cache = Path(equipment.settings.cache_folder)
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=cache, ignore_cleanup_errors=True) as name:
+        claim = claim_next(equipment.sessions, equipment.settings, equipment.name)
+        if claim is None:
+            return False
+        _run_logged(equipment, claim, Path(name))
+    return True
+
+
+def _run_logged(equipment: Equipment, claim: Claim, folder: Path) -> None:
     bound = {
         "job_id": str(claim.job_id),
         "attempt": claim.attempt,
@@ -45,20 +59,14 @@ def run_next(equipment: Equipment) -> bool:
     }
     with structlog.contextvars.bound_contextvars(**bound):
         log.info("job_claimed", kind=claim.kind.value, fence=claim.fence)
-        _run(equipment, claim)
-    return True
+        _run(equipment, claim, folder)
 
 
-def _run(equipment: Equipment, claim: Claim) -> None:
+def _run(equipment: Equipment, claim: Claim, folder: Path) -> None:
     settings = equipment.settings
-    cache = Path(settings.cache_folder)
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     memory = PeakMemory()
-    with (
-        tempfile.TemporaryDirectory(prefix="run-", dir=cache) as name,
-        Heartbeat(equipment.heartbeats, claim, settings.lease_seconds, memory.sample) as heartbeat,
-    ):
-        folder = Path(name)
+    watchdog = Watchdog(settings.stall_seconds, equipment.abandon)
+    with Heartbeat(equipment.heartbeats, claim, settings.lease_seconds, memory.sample, watchdog) as heartbeat:
         snapshots = SnapshotStore(equipment.sessions, equipment.storage, claim, folder)
         monitor = JobMonitor(heartbeat, snapshots, settings.snapshot_seconds)
         _attempt(Running(equipment, claim, heartbeat, monitor, memory, folder))
@@ -74,26 +82,27 @@ def _attempt(running: Running) -> None:
         order = stopped.order
         log.info("run_stopped", order=order.value)
         if order is not Order.LOST:
-            _settle(running, lambda session, job: _stop(session, job, running.claim, order))
+            _settle(running, lambda session, job: stop_as_ordered(session, job, running.claim, order))
     except Refused as refused:
         code, detail = refused.code, str(refused)
         log.info("run_refused", code=code)
         _settle(running, lambda session, job: settling.fail(session, job, running.claim.actor, code, detail))
-    except Exception:
+    except Exception as error:
         log.exception("run_broken")
-        _settle(running, lambda session, job: _retry(session, job, running))
+        fault_of_ours = not isinstance(error, (SQLAlchemyError, StorageError, OSError))
+        _settle(running, lambda session, job: _retry(session, job, running, fault_of_ours))
     else:
         log.info("run_ended")
 
 
 def _settle(running: Running, change: Callable[[Session, Job], None]) -> None:
     try:
-        running.act(change)
+        running.act(change, "settle")
     except LeaseLost:
         log.warning("lease_lost")
 
 
-def _stop(session: Session, job: Job, claim: Claim, order: Order) -> None:
+def stop_as_ordered(session: Session, job: Job, claim: Claim, order: Order) -> None:
     if order is Order.CANCEL:
         settling.cancel(session, job, claim.actor)
         return
@@ -110,9 +119,16 @@ def drop_candidate(job: Job) -> None:
     job.approved_by = None
 
 
-def _retry(session: Session, job: Job, running: Running) -> None:
-    """Try again later, up to the cap. What broke is in the worker's log; clients get one sentence."""
+def _retry(session: Session, job: Job, running: Running, fault_of_ours: bool) -> None:
+    """Try again later, up to the cap. What broke is in the worker's log; clients get one sentence.
+
+    An attempt that began with a snapshot, got no further and broke by a fault of this program may break
+    because of it: the next one begins anew.
+    """
     actor = running.claim.actor
+    if fault_of_ours and running.monitor.resumed_from is not None:
+        log.warning("snapshot_given_up")
+        job.snapshot_artifact_id = None
     if job.attempt >= running.equipment.settings.max_attempts:
         detail = f"The job broke at each of {job.attempt} attempts; the operator finds the reason in the log."
         settling.fail(session, job, actor, "worker_error", detail)

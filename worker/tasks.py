@@ -15,6 +15,7 @@ from app.core.logging import get_logger
 from app.core.queue import WAKE
 from app.core.settings import get_settings
 from worker.equipment import Equipment, equip
+from worker.jobs.watchdog import end_process
 
 NAME_VARIABLE = "LETHE_WORKER_NAME"
 
@@ -22,7 +23,7 @@ NAME_VARIABLE = "LETHE_WORKER_NAME"
 @cache
 def equipment() -> Equipment:
     """This process's own, opened on first use: a spawned child inherits nothing."""
-    return equip(get_settings(), os.environ[NAME_VARIABLE])
+    return equip(get_settings(), os.environ[NAME_VARIABLE], abandon=end_process)
 
 
 def wake(job_id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core import failpoints
 from app.core.settings import Settings
 
 
@@ -40,18 +41,27 @@ def sync_engine(settings: Settings, url: str, name: str) -> Engine:
 
 
 @contextmanager
-def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """One unit of work: committed when the block ends, rolled back when it raises."""
+def transaction(sessions: sessionmaker[Session], unit: str | None = None) -> Iterator[Session]:
+    """One unit of work: committed when the block ends, rolled back when it raises. `unit` names its
+    failpoints."""
     with sessions.begin() as session:
         yield session
+        if failpoints.ARMED and unit:
+            session.flush()
+            failpoints.reach(f"{unit}.before-commit")
+    if failpoints.ARMED and unit:
+        failpoints.reach(f"{unit}.after-commit")
 
 
 def _connect_args(settings: Settings, name: str) -> dict[str, object]:
     milliseconds = int(settings.statement_timeout_seconds * 1000)
+    # A process that is stopped in the middle of a transaction must not keep its rows from the others for
+    # longer than a lease.
+    idle = int(min(60.0, max(1.0, settings.lease_seconds)) * 1000)
     return {
         "application_name": name,
         "connect_timeout": 5,
-        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+        "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={idle}"
         " -c timezone=UTC",
         "keepalives": 1,
         "keepalives_idle": 10,

@@ -13,6 +13,29 @@ SECONDS = Histogram(
 QUEUED_JOBS = Gauge("lethe_jobs_queued", "Jobs that wait for a worker")
 OLDEST_QUEUED_SECONDS = Gauge("lethe_jobs_oldest_queued_seconds", "Age of the oldest job that waits")
 RUNNING_JOBS = Gauge("lethe_jobs_running", "Jobs that a worker holds")
+REVIEWED_JOBS = Gauge("lethe_jobs_needs_review", "Jobs whose candidate waits for a person")
+UNSENT = Gauge("lethe_outbox_unsent", "Wake-ups that the relay has not sent yet")
+EXPIRED_LEASES = Gauge("lethe_leases_expired", "Jobs whose lease has run out and that nobody reclaimed yet")
+
+_MODEL = ["tenant", "model"]
+REQUESTS_UNSETTLED = Gauge("lethe_requests_unsettled", "Deletion requests that are not settled", _MODEL)
+OLDEST_REQUEST_SECONDS = Gauge(
+    "lethe_requests_oldest_seconds", "Age of the oldest request that is not settled", _MODEL
+)
+DUE_DAYS = Gauge(
+    "lethe_requests_due_days", "Days to the nearest due date of a request that is not settled", _MODEL
+)
+
+# Of the attempts that began within a day: the database forgets none, and a scrape must not read them all.
+ATTEMPTS = Gauge(
+    "lethe_attempts_last_day", "Attempts by how they ended; lease_lost was reclaimed", ["outcome"]
+)
+FAILURES = Gauge("lethe_failures_last_day", "Attempts that ended with an error, by its code", ["code"])
+PHASE_SECONDS = Gauge("lethe_phase_seconds_last_day", "Mean seconds of a phase of a run", ["phase"])
+PHASE_SECONDS_MAX = Gauge(
+    "lethe_phase_seconds_max_last_day", "Longest seconds of a phase of a run", ["phase"]
+)
+PEAK_MEMORY = Gauge("lethe_device_peak_memory_bytes_last_day", "Most memory that a run took", ["device"])
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 

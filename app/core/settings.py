@@ -44,6 +44,21 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1)
     sweep_seconds: float = Field(2.0, gt=0)
     snapshot_seconds: float = Field(30.0, gt=0)
+    stall_seconds: float = Field(
+        600.0, gt=0, description="A run that asks for no orders for so long is stuck, and its process ended"
+    )
+    orphan_seconds: float = Field(
+        600.0, ge=0, description="How long a run which lost its job may still be writing to the storage"
+    )
+    upload_seconds: float = Field(
+        86_400.0, ge=0, description="How long an upload of a checkpoint may take before its bytes are removed"
+    )
+    urgent_days: int = Field(
+        7, ge=0, description="A job that is due within so many days overtakes; others take turns by tenant"
+    )
+    review_days: float = Field(
+        30.0, gt=0, description="A candidate that nobody decides on for so long is dropped, and its job fails"
+    )
     cache_folder: str = "/tmp/lethe-cache"  # noqa: S108 (downloads of remote data; owned and checked by digest)
 
     # By the regulation that a request names, in lower case (JSON, replaces the whole table): by when it is to

@@ -1,8 +1,8 @@
 """How a run ends or goes back to the queue: the rows that change together, whoever changes them.
 
 The worker settles the runs that it holds the lease of, the relay those whose lease ran out. In every
-function here the caller holds the row lock of `job`, which is `running` or `cancelling`. Locks are taken in
-the order job, requests, registered model.
+function here the caller holds the row lock of `job`, which is `running` or `cancelling` (or, to be failed,
+`needs_review`). Locks are taken in the order job, requests, registered model.
 """
 
 import json
@@ -41,16 +41,18 @@ SETTLED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 def succeed(session: Session, job: Job, actor: str, *, version_id: uuid.UUID | None, **report: Any) -> None:
-    """The job is done; its requests are, by `version_id`."""
+    """The job is done; its requests are, by `version_id`, but for those that were taken back before the run
+    had read them."""
+    _let_withdrawn_go(session, job, actor)
     move_requests(session, job, actor, ("running",), RunStatus.SUCCEEDED, version_id=version_id)
     _finish(session, job, actor, RunStatus.SUCCEEDED, "succeeded", **report)
 
 
 def fail(session: Session, job: Job, actor: str, code: str, detail: str, *, outcome: str = "failed") -> None:
     """The job will not be tried again. The registered model's versions stay as they are."""
-    move_requests(
-        session, job, actor, ("queued", "running", "cancelling"), RunStatus.FAILED, code=code, detail=detail
-    )
+    _let_withdrawn_go(session, job, actor)
+    unsettled = ("queued", "running", "cancelling", "needs_review")
+    move_requests(session, job, actor, unsettled, RunStatus.FAILED, code=code, detail=detail)
     job.error_code, job.error_detail = code, detail
     _reject_subject(session, job, code, detail)
     _finish(session, job, actor, RunStatus.FAILED, outcome, code=code)
@@ -80,7 +82,7 @@ def requeue(
 ) -> None:
     """The job waits for another attempt, after `delay`; unless it was to be cancelled, or is for nobody any
     more: requests that were taken back meanwhile are cancelled. `forgive`: this attempt does not count."""
-    move_requests(session, job, actor, ("running", "cancelling"), RunStatus.CANCELLED, only_withdrawn=True)
+    _let_withdrawn_go(session, job, actor)
     if _nothing_left(session, job):
         cancel(session, job, actor, outcome=outcome)
         return
@@ -102,6 +104,7 @@ def hold_for_review(
     session: Session, job: Job, actor: str, candidate_id: uuid.UUID, detail: str, report: dict[str, Any]
 ) -> None:
     """The candidate missed a gate and waits for a person; the job goes on holding up its line."""
+    _let_withdrawn_go(session, job, actor)
     move_requests(session, job, actor, ("running",), RunStatus.NEEDS_REVIEW)
     _end_attempt(session, job, "needs_review", "gate_missed", detail)
     job.status = RunStatus.NEEDS_REVIEW
@@ -151,6 +154,11 @@ def move_requests(
         },
     )
     return int(moved.rowcount)  # type: ignore[attr-defined]
+
+
+def _let_withdrawn_go(session: Session, job: Job, actor: str) -> None:
+    """Requests that were taken back are cancelled, whatever becomes of their job."""
+    move_requests(session, job, actor, ("running", "cancelling"), RunStatus.CANCELLED, only_withdrawn=True)
 
 
 def _nothing_left(session: Session, job: Job) -> bool:

@@ -4,20 +4,27 @@ obstore's synchronous calls only (its asynchronous ones may abort the interprete
 calls them in threads.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import obstore
 from obstore.store import LocalStore, from_url
 
+from app.core import failpoints
+
 CHUNK = 4 * 1024 * 1024
 # obstore takes small pieces several times faster than ones near its own chunk size.
 PIECE = 256 * 1024
+
+# Every call to an object store ends: per request, and over all its repetitions (which back off with jitter).
+CLIENT_OPTIONS: Any = {"connect_timeout": "5s", "timeout": "30s"}
+RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=45)}
 
 
 class NotStored(LookupError):
@@ -40,7 +47,7 @@ class Storage:
             self._local.mkdir(parents=True, exist_ok=True)
             self._store: Any = LocalStore(self._local, automatic_cleanup=True, mkdir=True)
         else:
-            self._store = from_url(url)
+            self._store = open_object_store(url)
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Written:
         """Stream `chunks` in. The object appears whole or not at all, and is on disk when this returns.
@@ -57,14 +64,17 @@ class Storage:
                 size += len(chunk)
                 yield chunk
 
+        _may_fail(path, "before-put")
         obstore.put(self._store, path, counted(), chunk_size=CHUNK, max_concurrency=2)
         if self._local is not None:
-            _sync_to_disk(self._local / path)
+            _sync_to_disk(self._local, path)
+        _may_fail(path, "after-put")
         return Written(digest.digest(), size)
 
-    def put_file(self, path: str, source: Path) -> Written:
+    def put_file(self, path: str, source: Path, check: Callable[[], None] | None = None) -> Written:
+        """Stream a local file in. `check` is called between two pieces, and may raise to end it."""
         with source.open("rb") as file:
-            return self.put(path, iter(lambda: file.read(PIECE), b""))
+            return self.put(path, _checked(iter(lambda: file.read(PIECE), b""), check))
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The bytes from `start` up to and without `end`, in chunks. Raises `NotStored`."""
@@ -84,21 +94,40 @@ class Storage:
         except FileNotFoundError as missing:
             raise NotStored(path) from missing
 
-    def delete(self, path: str) -> None:
-        """Remove the object; it is no error if it is gone already."""
-        try:
-            obstore.delete(self._store, path)
-        except FileNotFoundError:
-            return
+    def list(self, prefix: str) -> Iterator[str]:
+        """The paths below `prefix`, a folder's name."""
+        for batch in obstore.list(self._store, prefix=prefix):
+            yield from (str(entry["path"]) for entry in batch)
 
-    def copy_to(self, path: str, target: Path) -> Written:
-        """Write the object to the local file `target` and say what was written. Raises `NotStored`."""
+    def delete(self, path: str) -> None:
+        """Remove the object; it is no error if it is gone already. In a folder, what a writer that was
+        killed half way has left beside it goes too."""
+        _may_fail(path, "before-delete")
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, path)
+        if self._local is not None:
+            for staged in (self._local / path).parent.glob(f"{PurePosixPath(path).name}#*"):
+                staged.unlink(missing_ok=True)
+        _may_fail(path, "after-delete")
+
+    def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
+        """Write the object to the local file `target` and say what was written. `check` is called between
+        two chunks, and may raise to end it. Raises `NotStored`."""
         digest = hashlib.sha256()
         size = 0
         with target.open("wb") as file:
-            for chunk in self.read(path):
+            for chunk in _checked(self.read(path), check):
                 digest.update(chunk)
                 size += file.write(chunk)
+        return Written(digest.digest(), size)
+
+    def measure(self, path: str, check: Callable[[], None] | None = None) -> Written:
+        """Digest and size of what lies there now; `check` as in `copy_to`. Raises `NotStored`."""
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in _checked(self.read(path), check):
+            digest.update(chunk)
+            size += len(chunk)
         return Written(digest.digest(), size)
 
     def presigned_url(self, path: str, expires: timedelta) -> str | None:
@@ -108,10 +137,31 @@ class Storage:
         return str(obstore.sign(self._store, "GET", path, expires))
 
 
-def _sync_to_disk(file: Path) -> None:
-    """obstore renames a finished file into place but does not force it to disk."""
-    for target, flags in ((file, os.O_RDONLY), (file.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        descriptor = os.open(target, flags)
+def open_object_store(url: str) -> Any:
+    """The bucket at `url`, every call to it bounded in time."""
+    return from_url(url, client_options=CLIENT_OPTIONS, retry_config=RETRIES)
+
+
+def _checked(chunks: Iterator[bytes], check: Callable[[], None] | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if check is not None:
+            check()
+        yield chunk
+
+
+def _may_fail(path: str, place: str) -> None:
+    """`path` is tenant/kind/id."""
+    if failpoints.ARMED and path.count("/") == 2:
+        failpoints.reach(f"{path.split('/')[1]}.{place}")
+
+
+def _sync_to_disk(root: Path, path: str) -> None:
+    """obstore renames a finished file into place but does not force it to disk; nor the folders around it,
+    which it makes for the first file of a tenant."""
+    file = root / path
+    folders = [folder for folder in file.parents if folder.is_relative_to(root)]
+    for target in (file, *folders):
+        descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

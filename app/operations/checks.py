@@ -4,15 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
-from obstore.exceptions import BaseError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import migrations
 from app.core.errors import Unavailable
-from app.core.storage import Storage
-
-_PROBE = "readiness-probe"
 
 
 async def schema_is_current(session: AsyncSession) -> None:
@@ -28,11 +24,3 @@ async def schema_is_current(session: AsyncSession) -> None:
 @lru_cache(maxsize=1)
 def newest_revision() -> str | None:
     return ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
-
-
-def storage_is_writable(storage: Storage) -> None:
-    """Raises `Unavailable`."""
-    try:
-        storage.put(_PROBE, [b"ok"])
-    except (OSError, BaseError) as error:
-        raise Unavailable("The storage cannot be written to.", code="storage_unavailable") from error

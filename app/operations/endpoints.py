@@ -1,11 +1,10 @@
 """For operators and their machines: liveness, readiness, metrics."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import RedirectResponse, Response
 
@@ -13,12 +12,17 @@ from app.core.errors import Unavailable
 from app.core.openapi import problems
 from app.operations import checks
 from app.operations.queue_metrics import refresh
+from app.operations.storage_probe import StorageState
 
 router = APIRouter(tags=["Operations"])
 
 
 class Health(BaseModel):
     status: str
+
+
+class Readiness(Health):
+    storage: StorageState = Field(description="Calls that move checkpoints need it; no other call does")
 
 
 @router.get("/", include_in_schema=False)
@@ -33,19 +37,16 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses=problems(422, 503))
-async def readyz(request: Request) -> Health:
-    """The database answers and has the schema that this version needs, and the storage can be written."""
+async def readyz(request: Request) -> Readiness:
+    """The database answers and has the schema that this version needs: requests can be taken in. The storage
+    is told of and does not decide: were it away, no request should be refused because of it."""
     state = request.app.state
-    threads: ThreadPoolExecutor = state.threads
     try:
         async with asyncio.timeout(5), state.sessions() as session:
             await checks.schema_is_current(session)
-            await asyncio.get_running_loop().run_in_executor(
-                threads, checks.storage_is_writable, state.storage
-            )
     except (SQLAlchemyError, TimeoutError) as error:
         raise Unavailable("The database does not answer.", code="database_unavailable") from error
-    return Health(status="ready")
+    return Readiness(status="ready", storage=await state.storage_probe.look())
 
 
 @router.get(

@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from obstore.exceptions import BaseError as StorageError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from app.auth.caller import Caller
 from app.auth.keys import Scope
 from app.core.digests import repr_digest
-from app.core.errors import Conflict, Gone, NotFound
+from app.core.errors import Conflict, Gone, NotFound, Unavailable
+from app.core.logging import get_logger
 from app.core.ranges import none_match_says_unchanged, requested_part
 from app.core.rows import AnyRow
-from app.core.storage import Storage
+from app.core.storage import NotStored, Storage
 from models.states import ArtifactState, VersionState
 
 URL_LIFETIME = timedelta(minutes=15)
@@ -42,7 +44,7 @@ def check_may_download(caller: Caller, version: AnyRow) -> None:
 async def checkpoint_response(
     request: Request, storage: Storage, threads: ThreadPoolExecutor, model_name: str, version: AnyRow
 ) -> Response:
-    """Raises `RangeUnsatisfiable`."""
+    """Raises `RangeUnsatisfiable`, and `Unavailable` (checkpoint_unreadable) while it still can."""
     digest = bytes.fromhex(version.digest.removeprefix("sha256:"))
     size: int = version.size
     etag = f'"{version.digest}"'
@@ -69,15 +71,30 @@ async def checkpoint_response(
         start, end, status = part.start, part.end, 206
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     headers["Content-Length"] = str(end - start)
-    chunks = _in_threads(threads, storage.read(version.path, start, end))
-    return StreamingResponse(chunks, status, headers, "application/octet-stream")
+    chunks = storage.read(version.path, start, end)
+    try:
+        first = await loop.run_in_executor(threads, next, chunks, b"")
+    except (NotStored, StorageError, OSError) as error:
+        get_logger(__name__).error(
+            "checkpoint_unreadable", version=str(version.id), error=type(error).__name__
+        )
+        raise Unavailable(
+            "The checkpoint cannot be read from the storage at the moment. Try again later.",
+            code="checkpoint_unreadable",
+            headers={"Retry-After": "30"},
+        ) from error
+    content = _in_threads(threads, first, chunks)
+    return StreamingResponse(content, status, headers, "application/octet-stream")
 
 
-async def _in_threads(threads: ThreadPoolExecutor, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _in_threads(
+    threads: ThreadPoolExecutor, first: bytes, chunks: Iterator[bytes]
+) -> AsyncIterator[bytes]:
     """One chunk is read ahead while the one before it is being sent."""
     loop = asyncio.get_running_loop()
     coming = loop.run_in_executor(threads, next, chunks, b"")
     try:
+        yield first
         while chunk := await coming:
             coming = loop.run_in_executor(threads, next, chunks, b"")
             yield chunk

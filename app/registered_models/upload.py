@@ -9,13 +9,16 @@ import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
+from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.caller import Caller
+from app.core import failpoints
 from app.core.audit import audit_entry, event
 from app.core.channel import Channel
-from app.core.errors import BadRequest, Conflict, InvalidInput, TooLarge
+from app.core.errors import BadRequest, Conflict, InvalidInput, TooLarge, Unavailable
+from app.core.logging import get_logger
 from app.core.rows import AnyRow
 from app.core.storage import PIECE, Storage, Written
 from app.jobs.opening import queue_validation
@@ -47,8 +50,8 @@ async def receive(
     announced_sha256: bytes | None,
     max_bytes: int,
 ) -> uuid.UUID:
-    """The model's id. Raises `NotFound`, `Conflict`, `TooLarge`, `InvalidInput` (digest_mismatch) and
-    `BadRequest` (content_length_mismatch)."""
+    """The model's id. Raises `NotFound`, `Conflict`, `TooLarge`, `InvalidInput` (digest_mismatch),
+    `BadRequest` (content_length_mismatch) and `Unavailable` (storage_unavailable)."""
     if announced_size is not None and announced_size > max_bytes:
         raise _too_large(max_bytes)
     artifact_id = time_ordered_id()
@@ -125,7 +128,15 @@ async def _store(
         await asyncio.shield(asyncio.wait([writing]))
         writing.exception()
         raise error
-    return await writing
+    try:
+        return await writing
+    except (StorageError, OSError) as error:
+        get_logger(__name__).error("upload_not_stored", error=type(error).__name__)
+        raise Unavailable(
+            "The storage did not take the bytes; nothing was kept. Try again later.",
+            code="storage_unavailable",
+            headers={"Retry-After": "30"},
+        ) from error
 
 
 async def _accept(
@@ -172,7 +183,9 @@ async def _accept(
             session, tenant_id=caller.tenant_id, http_request_id=caller.request_id, model_id=row.id
         )
         model_id: uuid.UUID = row.id
-        return model_id
+        failpoints.reach("upload.before-commit")
+    failpoints.reach("upload.after-commit")
+    return model_id
 
 
 async def _discard(

@@ -69,7 +69,7 @@ class Dispatcher:
         that sent it: should that not commit, it is sent twice, which does no harm."""
         while True:
             try:
-                with transaction(self.sessions) as session:
+                with transaction(self.sessions, "outbox") as session:
                     rows = session.execute(_UNSENT, {"batch": BATCH}).all()
                     if not rows:
                         return True

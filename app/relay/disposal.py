@@ -31,13 +31,13 @@ WHERE artifact.state = 'stored' AND {_UNREFERENCED}
 ORDER BY artifact.id LIMIT :limit
 """)  # noqa: S608 (a constant of this file)
 # Pending ones may be on their way. A run's are over when a newer attempt has begun, or none is under way,
-# for a while: whoever wrote them has long noticed. An upload's are over after a day.
+# for a while: whoever wrote them has long noticed. An upload takes as long as its client does.
 _PENDING_ORPHANS = text(f"""
 SELECT artifact.id FROM artifacts AS artifact
 LEFT JOIN jobs AS writer ON writer.id = artifact.job_id
 WHERE artifact.state = 'pending' AND {_UNREFERENCED}
-  AND artifact.created_at < now() - CASE WHEN artifact.job_id IS NULL THEN interval '1 day'
-                                         ELSE make_interval(secs => :grace) END
+  AND artifact.created_at < now() - make_interval(
+    secs => CASE WHEN artifact.job_id IS NULL THEN :upload_grace ELSE :grace END)
   AND (writer.id IS NULL OR writer.status NOT IN ('running', 'cancelling') OR EXISTS (
     SELECT FROM attempts AS attempt
     WHERE attempt.job_id = writer.id AND attempt.created_at > artifact.created_at
@@ -59,17 +59,20 @@ DELETE FROM outbox WHERE id IN (
 """)
 
 
-def remove_orphans(sessions: sessionmaker[Session], storage: Storage, grace: float) -> int:
+def remove_orphans(
+    sessions: sessionmaker[Session], storage: Storage, grace: float, upload_grace: float
+) -> int:
     """Delete the bytes, then mark the row, of some artifacts that nobody can come to refer to any more; how
-    many that were. `grace`: seconds that a run which lost its job may still be writing."""
+    many that were. `grace`: seconds that a run which lost its job may still be writing; `upload_grace`: that
+    an upload may take."""
+    pending = {"limit": ARTIFACTS, "grace": grace, "upload_grace": upload_grace}
     with transaction(sessions) as session:
         found = [
             (artifact_id, ArtifactState.STORED)
             for artifact_id in session.scalars(_STORED_ORPHANS, {"limit": ARTIFACTS})
         ]
         found += [
-            (artifact_id, ArtifactState.PENDING)
-            for artifact_id in session.scalars(_PENDING_ORPHANS, {"limit": ARTIFACTS, "grace": grace})
+            (artifact_id, ArtifactState.PENDING) for artifact_id in session.scalars(_PENDING_ORPHANS, pending)
         ]
     return sum(_remove(sessions, storage, artifact_id, state) for artifact_id, state in found)
 
@@ -87,7 +90,7 @@ def _remove(
 ) -> bool:
     log = get_logger(__name__).bind(artifact_id=str(artifact_id))
     try:
-        with transaction(sessions) as session:
+        with transaction(sessions, "discard") as session:
             removed = discard_artifact(session, storage, artifact_id, only=state)
     except (StorageError, OSError) as error:
         log.warning("artifact_not_removed", error=type(error).__name__)

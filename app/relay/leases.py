@@ -1,9 +1,12 @@
 """Jobs whose worker fell silent: queued again, cancelled if that was asked for, or failed for good."""
 
+from datetime import timedelta
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import settling
+from app.core.backoff import delay_after
 from app.core.database import transaction
 from app.core.logging import get_logger
 from models import Job
@@ -23,7 +26,7 @@ def reclaim_expired(sessions: sessionmaker[Session], max_attempts: int) -> int:
 
 def _reclaim_one(sessions: sessionmaker[Session], max_attempts: int) -> bool:
     """A row that is locked is being settled, or its lease renewed, at this very moment."""
-    with transaction(sessions) as session:
+    with transaction(sessions, "reclaim") as session:
         job = session.scalar(
             select(Job)
             .where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.now())
@@ -53,5 +56,7 @@ def _reclaim_one(sessions: sessionmaker[Session], max_attempts: int) -> bool:
             reason=OUTCOME,
             code="worker_lost",
             detail=f"The worker fell silent in attempt {job.attempt}.",
+            # A lost worker is replaced at once; what loses one worker after the other has to wait.
+            delay=delay_after(job.attempt - 1) if job.attempt > 1 else timedelta(0),
         )
         return True

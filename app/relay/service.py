@@ -1,9 +1,15 @@
-"""The relay's loop: at once when something enters the outbox, and every few seconds anyway."""
+"""The relay's loop: at once when something enters the outbox, and every few seconds anyway.
 
+Records have a thread of their own: a storage that is slow or hangs, or thousands of certificates, must not keep
+leases from being reclaimed and workers from being woken.
+"""
+
+import threading
 import time
 from collections.abc import Callable
 
 import psycopg
+from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
@@ -18,13 +24,14 @@ from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
+from app.relay.journal import write_journal
 from app.relay.leases import reclaim_expired
 from app.relay.sealing import seal_entries, sign_checkpoints
+from app.relay.unanswered import cancel_unheard, expire_reviews
 
 CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
-ORPHAN_GRACE = 600.0
 SECONDS_PER_DAY = 86400.0
 
 
@@ -47,8 +54,8 @@ class Relay:
             if self._signer is not None
             else None
         )
-        self._next_disposal = 0.0
         self._next_checkpoint = 0.0
+        self._ended = threading.Event()
         self._log = get_logger(__name__)
 
     def run(self) -> None:
@@ -56,34 +63,66 @@ class Relay:
         self._log.info("relay_started")
         if self._signer is None:
             self._log.warning("nothing_is_signed", reason="LETHE_SIGNING_KEY is not set")
-        while True:
-            self._listen()
-            self.sweep()
-            swept = time.monotonic()
-            while (left := swept + self._settings.sweep_seconds - time.monotonic()) > 0:
-                if self._notified(left):
-                    self._guarded("send_outbox", self._send_outbox)
+        records = threading.Thread(target=self._keep_records, name="records", daemon=True)
+        records.start()
+        try:
+            while True:
+                self._listen()
+                self.sweep()
+                swept = time.monotonic()
+                while (left := swept + self._settings.sweep_seconds - time.monotonic()) > 0:
+                    if self._notified(left):
+                        self._guarded("send_outbox", self._send_outbox)
+        finally:
+            self._ended.set()
+            records.join(timeout=1.0)
+            self._hang_up()
+            self._sessions.kw["bind"].dispose()
 
     def sweep(self) -> None:
         """Everything once; a step that fails does not keep the others from being done."""
         settings = self._settings
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
+        self._guarded("cancel", lambda: cancel_unheard(self._sessions))
+        self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
+
+    def record(self) -> None:
+        """What was accepted enters the journal; what was done is certified, and the audit log sealed."""
+        while self._guarded("journal", lambda: write_journal(self._sessions, self._storage)):
+            pass
         if self._certifier is not None:
             self._guarded("certify", self._certifier.certify_unlearning)
         self._guarded("seal", lambda: seal_entries(self._sessions))
         if time.monotonic() >= self._next_checkpoint:
-            self._next_checkpoint = time.monotonic() + settings.audit_checkpoint_seconds
+            self._next_checkpoint = time.monotonic() + self._settings.audit_checkpoint_seconds
             self._guarded("checkpoint", self._sign_checkpoints)
-        if time.monotonic() >= self._next_disposal:
-            self._guarded("deadlines", self._raise_alarms)
-            self._next_disposal = time.monotonic() + SECONDS_BETWEEN_DISPOSALS
-            self._guarded("orphans", lambda: remove_orphans(self._sessions, self._storage, ORPHAN_GRACE))
-            self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
-            if self._certifier is not None:
-                self._guarded("certify_disposals", self._certifier.certify_disposals)
+
+    def dispose(self) -> None:
+        """Everything that can wait a little, once."""
+        settings = self._settings
+        self._guarded("deadlines", self._raise_alarms)
+        self._guarded(
+            "orphans",
+            lambda: remove_orphans(
+                self._sessions, self._storage, settings.orphan_seconds, settings.upload_seconds
+            ),
+        )
+        self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+        if self._certifier is not None:
+            self._guarded("certify_disposals", self._certifier.certify_disposals)
+
+    def _keep_records(self) -> None:
+        pause = min(SECONDS_BETWEEN_DISPOSALS, max(1.0, self._settings.orphan_seconds))
+        next_disposal = 0.0
+        while not self._ended.is_set():
+            self.record()
+            if time.monotonic() >= next_disposal:
+                next_disposal = time.monotonic() + pause
+                self.dispose()
+            self._ended.wait(max(1.0, self._settings.sweep_seconds))
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -113,14 +152,18 @@ class Relay:
         self._broker_backoff = min(LONGEST_BACKOFF, max(0.5, 2 * self._broker_backoff))
         self._broker_rests_until = time.monotonic() + self._broker_backoff
 
-    def _guarded(self, step: str, do: Callable[[], object]) -> None:
+    def _guarded(self, step: str, do: Callable[[], object]) -> object:
+        """What `do` returns; None when it failed."""
         try:
-            do()
+            return do()
         except SQLAlchemyError as error:
+            self._log.warning("step_failed", step=step, error=type(error).__name__)
+        except StorageError as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.
             self._log.exception("step_broken", step=step)
+        return None
 
     def _listen(self) -> None:
         if self._listener is not None and not self._listener.closed:
@@ -135,6 +178,8 @@ class Relay:
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
+                tcp_user_timeout=15000,
+                options=f"-c statement_timeout={int(self._settings.statement_timeout_seconds * 1000)}",
             )
             self._listener.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error as error:
@@ -150,6 +195,10 @@ class Relay:
             return any(True for _ in self._listener.notifies(timeout=seconds, stop_after=1))
         except psycopg.Error as error:
             self._log.warning("not_listening", error=type(error).__name__)
+            self._hang_up()
+            return False
+
+    def _hang_up(self) -> None:
+        if self._listener is not None:
             self._listener.close()
             self._listener = None
-            return False

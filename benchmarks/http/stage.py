@@ -48,6 +48,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 def _on(folder: Path, database: Database) -> Iterator[Stage]:
     environment = {
         "LETHE_DATABASE_URL": database.app_url,
+        "LETHE_WORKER_DATABASE_URL": database.worker_url,
         "LETHE_BROKER_URL": "redis://127.0.0.1:1/0",
         "LETHE_STORAGE_URL": f"file://{folder}/storage",
         "LETHE_HASH_KEY": "00112233445566778899aabbccddeeff" * 2,

@@ -117,6 +117,28 @@ async def test_an_upload_that_stalls_is_given_up(
     assert stored_files(world) == []
 
 
+async def test_a_storage_that_takes_nothing_is_told_of(
+    registered: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Storage, "put", full)
+    answer = await registered.put(PUT, content=WEIGHTS)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert (await registered.get("/v1/models/reader")).json()["status"] == "awaiting_checkpoint"
+
+
+async def test_a_checkpoint_that_cannot_be_read_is_no_empty_download(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model(checkpoint=WEIGHTS)
+    path = world.run("SELECT path FROM artifacts WHERE state = 'stored'")
+    Storage(world.settings.storage_url).delete(path)
+    answer = await client.get(PUT)
+    assert (answer.status_code, answer.json()["code"]) == (503, "checkpoint_unreadable")
+
+
 async def test_a_client_that_goes_away_leaves_nothing(served: Serving, world: World) -> None:
     world.ready_dataset()
     key = world.key("acme", "admin")

@@ -1,6 +1,7 @@
 """What operators and their machines ask."""
 
 import re
+import threading
 
 import httpx
 import pytest
@@ -28,20 +29,39 @@ async def test_the_root_leads_to_the_documentation(client: httpx.AsyncClient) ->
 async def test_alive_and_ready(app: FastAPI, world: World) -> None:
     async with calling(app, None) as anybody:
         assert (await anybody.get("/healthz")).json() == {"status": "ok"}
-        assert (await anybody.get("/readyz")).json() == {"status": "ready"}
+        assert (await anybody.get("/readyz")).json() == {"status": "ready", "storage": "ok"}
         world.run("UPDATE alembic_version SET version_num = 'older'")
         answer = await anybody.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "schema_outdated")
 
 
-async def test_not_ready_without_storage(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_without_storage_because_requests_need_none(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def breaks(*_: object) -> None:
         raise OSError("read-only file system")
 
     monkeypatch.setattr(app.state.storage, "put", breaks)
     async with calling(app, None) as anybody:
         answer = await anybody.get("/readyz")
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "storage": "unavailable"})
+
+
+async def test_a_storage_that_hangs_makes_nobody_wait_and_costs_one_thread(
+    app: FastAPI, client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ready_model()
+    hangs, calls = threading.Event(), []
+    monkeypatch.setattr("app.operations.storage_probe.SECONDS", 0.05)
+    monkeypatch.setattr(app.state.storage, "put", lambda *_: calls.append(hangs.wait(60)))
+    try:
+        for _ in range(3):
+            assert (await client.get("/readyz")).json() == {"status": "ready", "storage": "slow"}
+        body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+        assert (await client.post("/v1/deletion-requests", json=body)).status_code == 202
+    finally:
+        hangs.set()
+    assert len(calls) <= 1
 
 
 async def test_not_ready_without_a_database(settings: Settings) -> None:
@@ -71,3 +91,42 @@ async def test_metrics_are_counted_by_route(client: httpx.AsyncClient, world: Wo
     assert made["id"] not in text
     assert "lethe_jobs_queued 1.0" in text
     assert "lethe_jobs_oldest_queued_seconds" in text
+
+
+async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all", "regulation": "gdpr"}
+    made = (await client.post("/v1/deletion-requests", json=body)).json()
+    world.run(
+        "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, outcome, error_code, created_at)"
+        " SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM now() - days * interval '1 day') * 1000"
+        "  AS bigint)), 12, '0') || repeat('1', 20) AS uuid), tenant_id, id, days + 1, 'w', outcome, code,"
+        " now()"
+        " FROM jobs, (VALUES (0, 'lease_lost', 'worker_lost'), (2, 'failed', 'worker_error'))"
+        " AS made (days, outcome, code) WHERE kind = 'unlearn'"
+    )
+    world.run(
+        "INSERT INTO attempts (id, tenant_id, job_id, fence, worker, outcome)"
+        " SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM now()) * 1000 AS bigint)), 12, '0')"
+        "  || repeat('2', 20) AS uuid), tenant_id, id, 9, 'w', 'succeeded' FROM jobs WHERE kind = 'unlearn'"
+    )
+    world.run(
+        """UPDATE jobs SET report = '{"run": {"seconds": {"loading": 1.5}, "device": "cpu",
+        "peak_memory_bytes": 4096}}' WHERE kind = 'unlearn'"""
+    )
+    told = (await client.get("/metrics")).text
+    where = 'model="reader",tenant="acme"'
+    assert f"lethe_requests_unsettled{{{where}}} 1.0" in told
+    assert f"lethe_requests_oldest_seconds{{{where}}}" in told
+    found = re.search(rf"lethe_requests_due_days{{{where}}} ([0-9.]+)", told)
+    assert found is not None
+    days = float(found[1])
+    assert 29.9 < days <= 30
+    assert 'lethe_attempts_last_day{outcome="lease_lost"} 1.0' in told
+    assert 'lethe_failures_last_day{code="worker_lost"} 1.0' in told
+    assert "worker_error" not in told  # two days ago
+    assert 'lethe_phase_seconds_last_day{phase="loading"} 1.5' in told
+    assert 'lethe_device_peak_memory_bytes_last_day{device="cpu"} 4096.0' in told
+    assert "lethe_outbox_unsent 1.0" in told
+    await client.post(f"/v1/deletion-requests/{made['id']}/cancel")
+    assert "lethe_requests_unsettled{" not in (await client.get("/metrics")).text

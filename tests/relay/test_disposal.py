@@ -84,7 +84,7 @@ def test_bytes_that_nobody_can_claim_any_more_are_removed(
     if attempts:
         run(world, job, attempts)
     orphan = artifact(world, storage, job, stored=stored, age=age)
-    assert remove_orphans(sessions, storage, GRACE) == int(removed)
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == int(removed)
     if removed:
         assert state(world, orphan.id) == "deleted"
         with pytest.raises(NotStored):
@@ -99,9 +99,9 @@ def test_a_candidate_and_a_snapshot_stay_until_their_job_is_over(
 ) -> None:
     kept = artifact(world, storage, job, stored=True)
     world.execute(f"UPDATE jobs SET {column} = :artifact", artifact=kept.id)
-    assert remove_orphans(sessions, storage, GRACE) == 0
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 0
     world.execute("UPDATE jobs SET status = 'cancelled'")
-    assert remove_orphans(sessions, storage, GRACE) == 1
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
 
 
 def test_a_versions_bytes_stay(
@@ -110,7 +110,7 @@ def test_a_versions_bytes_stay(
     kept = artifact(world, storage, job, stored=True)
     world.execute("UPDATE model_versions SET artifact_id = :artifact", artifact=kept.id)
     world.execute("UPDATE jobs SET status = 'cancelled'")
-    remove_orphans(sessions, storage, GRACE)
+    remove_orphans(sessions, storage, GRACE, 86_400.0)
     assert state(world, kept.id) == "stored"
 
 

@@ -1,6 +1,7 @@
 """The relay as a process: it hears of new work, survives lost connections, and ends at once."""
 
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from celery import Celery
 
 from app.core.settings import Settings
+from app.core.storage import Storage
+from app.relay.service import Relay
 from app.standalone.redis import RedisServer
 from tests.relay.test_dispatch import woken
 from tests.worker.processes import RELAY, process, wait_until
@@ -51,3 +54,37 @@ def test_it_listens_again_after_its_connections_were_cut(
         wait_until(lambda: woken(broker) == [str(job.id)])
         wait_until(lambda: world.value(listening))
         assert relay.poll() is None
+
+
+def test_a_storage_that_hangs_keeps_no_lease_from_being_reclaimed(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = world.job_with_request(world.ready_model(world.tenant()))
+    orphan = "INSERT INTO artifacts (id, tenant_id, kind, path, created_at) VALUES (gen_random_uuid(), :t,"
+    world.execute(orphan + " 'checkpoint', 'lost', now() - interval '2 days')", t=job.tenant_id)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(storage: Storage, path: str) -> None:
+        hangs.set()
+        goes_on.wait(60)
+
+    monkeypatch.setattr(Storage, "delete", hang)
+    relay = Relay(settings)
+    sweep = relay.sweep
+
+    def sweep_until_reclaimed() -> None:
+        assert hangs.wait(60)
+        world.execute(
+            "UPDATE jobs SET status = 'running', fence = 1, attempt = 1, "
+            " lease_expires_at = now() - interval '1 second' WHERE status = 'queued'"
+        )
+        world.execute("UPDATE deletion_requests SET status = 'running'")
+        sweep()
+        goes_on.set()
+        raise InterruptedError("that is enough")
+
+    monkeypatch.setattr(relay, "sweep", sweep_until_reclaimed)
+    with pytest.raises(InterruptedError):
+        relay.run()
+    assert world.job(job.id).status == "queued"
+    assert hangs.is_set()

@@ -37,6 +37,36 @@ def test_within_a_day_tenants_take_turns(world: World, equipment: Equipment) -> 
     assert [claim(equipment).job_id for _ in range(3)] == [first.id, other.id, second.id]
 
 
+def soon(days: float) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def test_a_request_near_its_due_date_overtakes(world: World, equipment: Equipment) -> None:
+    busy, quiet = world.tenant("busy"), world.tenant("quiet")
+    world.execute("UPDATE tenants SET last_claimed_at = now() WHERE name = 'busy'")
+    calm = world.open_job(world.ready_model(quiet), due_at=soon(30))
+    pressing = world.open_job(world.ready_model(busy), due_at=soon(2))
+    overdue = world.open_job(world.ready_model(busy), due_at=soon(-3))
+    assert [claim(equipment).job_id for _ in range(3)] == [overdue.id, pressing.id, calm.id]
+
+
+def test_no_tenant_starves_another_by_naming_a_regulation(world: World, equipment: Equipment) -> None:
+    """Due dates that are weeks away give nobody a turn more."""
+    dated, undated = world.tenant("dated"), world.tenant("undated")
+    theirs = [world.open_job(world.ready_model(dated), due_at=soon(30)) for _ in range(3)]
+    own = [world.open_job(world.ready_model(undated)) for _ in range(2)]
+    claimed = [claim(equipment).job_id for _ in range(5)]
+    assert claimed == [theirs[0].id, own[0].id, theirs[1].id, own[1].id, theirs[2].id]
+
+
+def test_what_has_no_due_date_becomes_urgent_all_the_same(world: World, equipment: Equipment) -> None:
+    tenant = world.tenant()
+    newer = world.open_job(world.ready_model(tenant), due_at=soon(10))
+    old = world.open_job(world.ready_model(tenant))
+    world.execute("UPDATE jobs SET created_at = now() - interval '25 days' WHERE id = :id", id=old.id)
+    assert [claim(equipment).job_id for _ in range(2)] == [old.id, newer.id]
+
+
 def test_claiming_closes_the_job_and_leases_it(world: World, equipment: Equipment) -> None:
     model = world.ready_model(world.tenant())
     job = world.open_job(model, accepts_requests=True)

@@ -13,17 +13,23 @@ from worker.equipment import Equipment
 from worker.jobs.claim import claim_next
 from worker.jobs.heartbeat import Heartbeat, Order
 from worker.jobs.lease import Claim, LeaseLost, held_job
+from worker.jobs.watchdog import Watchdog
 
 
 def nothing() -> None:
     return None
 
 
+def never() -> Watchdog:
+    """A watchdog that has no reason to bite."""
+    return Watchdog(3600.0, nothing)
+
+
 @contextmanager
 def beating(
     equipment: Equipment, claim: Claim, seconds: float = 3.0, sample: Callable[[], None] = nothing
 ) -> Iterator[Heartbeat]:
-    with Heartbeat(equipment.heartbeats, claim, seconds, sample) as heartbeat:
+    with Heartbeat(equipment.heartbeats, claim, seconds, sample, never()) as heartbeat:
         yield heartbeat
 
 
@@ -40,7 +46,7 @@ def test_a_beat_renews_the_lease_and_carries_progress_out(
     world: World, equipment: Equipment, claim: Claim
 ) -> None:
     before = world.job(claim.job_id)
-    heartbeat = Heartbeat(equipment.heartbeats, claim, 60, nothing)
+    heartbeat = Heartbeat(equipment.heartbeats, claim, 60, nothing, never())
     heartbeat.tell(3, 10, "unlearning")
     heartbeat.beat()
     after = world.job(claim.job_id)
@@ -68,7 +74,7 @@ def test_a_beat_brings_orders_in(
     world: World, equipment: Equipment, claim: Claim, change: str, order: Order
 ) -> None:
     world.execute(change)
-    heartbeat = Heartbeat(equipment.heartbeats, claim, 60, nothing)
+    heartbeat = Heartbeat(equipment.heartbeats, claim, 60, nothing, never())
     heartbeat.expect(1)
     heartbeat.beat()
     assert heartbeat.order is order
@@ -88,7 +94,7 @@ def test_a_lease_that_nobody_could_renew_counts_as_lost(equipment: Equipment, cl
     away = create_engine(
         "postgresql+psycopg://nobody@127.0.0.1:1/nothing", connect_args={"connect_timeout": 1}
     )
-    with Heartbeat(away, claim, 0.6, nothing) as heartbeat:
+    with Heartbeat(away, claim, 0.6, nothing, never()) as heartbeat:
         assert heartbeat.order is None
         wait_until(lambda: heartbeat.order is Order.LOST)
 

@@ -1,10 +1,12 @@
 """What ends a run before its time: orders, refusals, faults, and the loss of its lease."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from app.core.storage import NotStored, Storage, Written
 from models import RegisteredModel
 from tests.worker.scripted import obey, playing, step_until_stopped
 from tests.worker.world import World
@@ -15,6 +17,7 @@ from worker.equipment import Equipment, equip, put_away
 from worker.jobs.monitor import JobMonitor
 from worker.jobs.running import Running
 from worker.pipeline import deletion
+from worker.pipeline.gates import Miss
 from worker.pipeline.load import Loaded, load
 from worker.run import run_next
 
@@ -135,6 +138,36 @@ def test_a_request_taken_back_before_its_job_has_loaded_anything_is_cancelled(
     assert outcomes(world) == ["cancelled"]
 
 
+@pytest.mark.parametrize("outcome", ["published", "refused", "held"])
+def test_one_of_several_taken_back_before_the_job_has_loaded_anything_is_cancelled_too(
+    outcome: str,
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run never gets to know of it: however the job ends, it must not be left behind."""
+    job = world.open_job(model)
+    stays, leaves = world.deletion(model, job, ["p1"]), world.deletion(model, job, ["p2"])
+
+    def load_too_late(running: Running) -> Loaded:
+        world.execute(TAKE_BACK, id=leaves.id)
+        return load(running)
+
+    def script(monitor: JobMonitor) -> None:
+        if outcome == "refused":
+            raise Refused("forget_set_too_large", "Too much at once.")
+
+    monkeypatch.setattr(deletion, "load", load_too_late)
+    if outcome == "held":
+        monkeypatch.setattr(deletion, "missed_gates", lambda *_: [Miss("retained_drop", "colour", 1.0, 2.0)])
+    with playing(monkeypatch, script):
+        assert run_next(equipment)
+    assert world.request(leaves.id).status == "cancelled"
+    expected = {"published": "succeeded", "refused": "failed", "held": "needs_review"}
+    assert world.request(stays.id).status == expected[outcome]
+
+
 def test_a_drained_run_leaves_a_snapshot_and_the_next_attempt_goes_on_from_it(
     world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +253,98 @@ def test_a_fault_is_tried_again_later_and_fails_for_good_at_the_cap(
     assert "device" not in (failed.error_detail or "")
     assert world.request(request.id).status == "failed"
     assert outcomes(world) == ["failed"] * 3
+
+
+def test_a_worker_whose_disk_is_full_spoils_no_jobs_attempt(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = world.job_with_request(model)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker.run.tempfile.TemporaryDirectory", full)
+    with pytest.raises(OSError, match="No space"):
+        run_next(equipment)
+    assert (world.job(job.id).status, world.job(job.id).attempt) == ("queued", 0)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_an_approved_candidate_that_was_damaged_meanwhile_is_made_anew(
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    job, request = world.job_with_request(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "missed_gates", lambda *_: [Miss("retained_drop", "colour", 1.0, 2.0)])
+        assert run_next(equipment)
+    assert world.job(job.id).status == "needs_review"
+    path = world.value(
+        "SELECT path FROM artifacts WHERE id = (SELECT candidate_artifact_id FROM jobs WHERE id = :id)",
+        id=job.id,
+    )
+    content = bytearray(b"".join(equipment.storage.read(path)))
+    content[len(content) // 2] ^= 1
+    if damage == "gone":
+        equipment.storage.delete(path)
+    else:
+        equipment.storage.put(path, [bytes(content)])
+    world.execute("UPDATE jobs SET status = 'queued', approved_at = now() WHERE id = :id", id=job.id)
+    world.execute("UPDATE deletion_requests SET status = 'queued'")
+
+    assert run_next(equipment)
+    again = world.job(job.id)
+    assert (again.status, again.candidate_artifact_id, again.approved_at) == ("queued", None, None)
+    assert world.value("SELECT head_version_id FROM registered_models") == model.head_version_id
+    assert world.value("SELECT count(*) FROM events WHERE type = 'job.candidate_damaged'") == 1
+    assert run_next(equipment)
+    assert world.request(request.id).status == "succeeded"
+    [(path, digest)] = world.rows(
+        "SELECT path, sha256 FROM artifacts WHERE id = (SELECT artifact_id FROM model_versions"
+        " WHERE number = 2)"
+    )
+    assert equipment.storage.measure(path).sha256 == bytes(digest)
+
+
+def test_a_flipped_bit_in_the_head_fails_the_job_with_its_reason(
+    world: World, equipment: Equipment, model: RegisteredModel
+) -> None:
+    job, request = world.job_with_request(model)
+    path = world.value("SELECT path FROM artifacts WHERE id = (SELECT artifact_id FROM model_versions)")
+    content = bytearray(b"".join(equipment.storage.read(path)))
+    content[-1] ^= 1
+    equipment.storage.put(path, [bytes(content)])
+    assert run_next(equipment)
+    assert (world.job(job.id).status, world.job(job.id).error_code) == ("failed", "checkpoint_damaged")
+    assert world.request(request.id).error_code == "checkpoint_damaged"
+    assert world.value("SELECT head_version_id FROM registered_models") == model.head_version_id
+
+
+def test_bytes_that_arrive_after_the_relay_gave_them_up_are_removed(
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker stood still while it wrote its candidate; meanwhile it lost the job."""
+    job, _ = world.job_with_request(model)
+    put = Storage.put_file
+
+    def put_late(storage: Storage, path: str, *arguments: Any) -> Written:
+        world.execute("UPDATE jobs SET fence = fence + 1 WHERE id = :id", id=job.id)
+        world.execute("UPDATE artifacts SET state = 'deleted' WHERE path = :path", path=path)
+        return put(storage, path, *arguments)
+
+    monkeypatch.setattr(Storage, "put_file", put_late)
+    assert run_next(equipment)
+    for (path,) in world.rows(
+        "SELECT path FROM artifacts WHERE state = 'deleted' AND job_id = :id", id=job.id
+    ):
+        with pytest.raises(NotStored):
+            equipment.storage.size(path)
 
 
 def test_memory_running_out_is_tried_again(

@@ -1,5 +1,6 @@
 """Validation of data sets and models: what is recorded, and what is refused with which reason."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from app.core.hashing import hash_instances
+from app.core.storage import Storage, Written
 from models import Dataset, RegisteredModel, Tenant
 from tests.worker.tiny import HOLDOUT, NETWORK, TASKS, TRAIN, Tiny
 from tests.worker.world import World
 from worker.engine.contract import TaskSpec
-from worker.equipment import Equipment
+from worker.equipment import Equipment, equip, put_away
 from worker.run import run_next
 
 
@@ -149,8 +151,48 @@ def test_a_model_is_published_as_its_version_1(
     assert world.value("SELECT version_id FROM aliases WHERE name = 'latest'") == version_id
     assert dict(world.rows("SELECT name, remaining FROM model_tasks")) == {"colour": TRAIN, "size": TRAIN - 1}
     assert report["memorisation"]["colour"]["train"]["n"] == TRAIN
-    [(artifact_state, size)] = world.rows("SELECT state, size FROM artifacts")
+    [(artifact_state, size)] = world.rows(
+        "SELECT state, size FROM artifacts WHERE id = (SELECT artifact_id FROM model_versions)"
+    )
     assert (artifact_state, size) == ("stored", tiny.checkpoint.stat().st_size)
+
+
+def test_an_attempt_that_lost_its_lease_writes_over_no_published_checkpoint(
+    world: World,
+    equipment: Equipment,
+    tiny: Tiny,
+    tenant: Tenant,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stands still before its bytes are written, and goes on when another one has published."""
+    source = tmp_path / "source.safetensors"
+    shutil.copy(tiny.checkpoint, source)
+    model, job = world.model(tenant, dataset, checkpoint_url=str(source))
+    other = equip(equipment.settings, "worker-two")
+    put = Storage.put_file
+    late: list[bool] = []
+
+    def put_late(storage: Storage, path: str, file: Path, *check: Any) -> Written:
+        if not late:
+            late.append(True)
+            world.execute(
+                "UPDATE jobs SET status = 'queued', lease_expires_at = NULL WHERE id = :id", id=job.id
+            )
+            assert run_next(other)
+            tensors = load_file(tiny.checkpoint)
+            save_file({name: tensor + 1 for name, tensor in tensors.items()}, source)
+        return put(storage, path, file, *check)
+
+    monkeypatch.setattr(Storage, "put_file", put_late)
+    assert run_next(equipment)
+    put_away(other)
+    assert model_row(world, model).status == "ready"
+    [(path, digest)] = world.rows(
+        "SELECT path, sha256 FROM artifacts WHERE id = (SELECT artifact_id FROM model_versions)"
+    )
+    assert equipment.storage.measure(path).sha256 == bytes(digest)
 
 
 def damaged(tiny: Tiny, folder: Path, damage: Callable[[dict[str, Any]], None]) -> str:

@@ -19,8 +19,10 @@ from models import Attempt, Job, JobKind, Phase, RegisteredModel, Tenant
 from models.states import RunStatus
 from worker.jobs.lease import Claim, lease_end
 
-# Due dates count by the day, so that within a day tenants take turns: whoever was served longest ago is
-# next. NO KEY UPDATE: rows that merely refer to the job do not stand in the way.
+# What is due soon overtakes, by the day. Everything else is done in turns, whoever was served longest ago
+# first, so that no tenant starves another by naming a regulation; within a turn due dates count again. What
+# has no due date becomes urgent like what is due a month after it came. NO KEY UPDATE: rows that merely refer
+# to the job do not stand in the way.
 _MOST_URGENT = """
 SELECT job.id
 FROM jobs AS job JOIN tenants AS tenant ON tenant.id = job.tenant_id
@@ -31,7 +33,11 @@ WHERE job.status = 'queued' AND job.not_before <= now()
       AND (other.status IN ('running', 'cancelling', 'needs_review')
            OR (other.status = 'queued' AND other.approved_at IS NOT NULL AND job.approved_at IS NULL))
   )
-ORDER BY date_trunc('day', job.due_at) NULLS LAST, tenant.last_claimed_at NULLS FIRST, job.created_at, job.id
+ORDER BY
+  CASE WHEN coalesce(job.due_at, job.created_at + interval '30 days') < now() + make_interval(days => :urgent)
+       THEN date_trunc('day', coalesce(job.due_at, job.created_at + interval '30 days')) END NULLS LAST,
+  tenant.last_claimed_at NULLS FIRST,
+  date_trunc('day', job.due_at) NULLS LAST, job.created_at, job.id
 LIMIT 1
 FOR NO KEY UPDATE OF job
 """
@@ -49,8 +55,8 @@ def claim_next(sessions: sessionmaker[Session], settings: Settings, worker: str)
     """The most urgent job that can be claimed, now `running` and leased; None when there is none."""
     for _ in range(TRIES):
         try:
-            with transaction(sessions) as session:
-                job = _lock_most_urgent(session)
+            with transaction(sessions, "claim") as session:
+                job = _lock_most_urgent(session, settings.urgent_days)
                 if job is None:
                     return None
                 if job.attempt < settings.max_attempts:
@@ -67,14 +73,15 @@ def claim_next(sessions: sessionmaker[Session], settings: Settings, worker: str)
     return None
 
 
-def _lock_most_urgent(session: Session) -> Job | None:
+def _lock_most_urgent(session: Session, urgent_days: int) -> Job | None:
     """First without waiting for anybody. If that comes to nothing though there is a candidate, once more
     in line: a stream of requests that each lock the open job must not keep it from being claimed."""
-    job_id = session.scalar(text(_MOST_URGENT + " SKIP LOCKED"))
-    if job_id is None and session.scalar(text(_MOST_URGENT.partition("FOR NO KEY")[0])) is not None:
+    urgent = {"urgent": urgent_days}
+    job_id = session.scalar(text(_MOST_URGENT + " SKIP LOCKED"), urgent)
+    if job_id is None and session.scalar(text(_MOST_URGENT.partition("FOR NO KEY")[0]), urgent) is not None:
         session.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS}"))
         try:
-            job_id = session.scalar(text(_MOST_URGENT))
+            job_id = session.scalar(text(_MOST_URGENT), urgent)
         except DBAPIError as error:
             if isinstance(error.orig, LockNotAvailable):
                 raise _TryAgain from error

@@ -18,6 +18,7 @@ from sqlalchemy.sql import bindparam
 
 from app.core.logging import get_logger
 from worker.jobs.lease import Claim
+from worker.jobs.watchdog import Watchdog
 
 LONGEST_PAUSE = 2.0  # seconds between two beats, however long the lease: orders should not wait for long
 
@@ -47,15 +48,22 @@ class Order(StrEnum):
 
 
 class Heartbeat:
-    """A context manager around the run. `sample` is called at every beat, to watch memory."""
+    """A context manager around the run. `sample` is called at every beat, to watch memory; `watchdog` ends a
+    run that hangs."""
 
     def __init__(
-        self, engine: Engine, claim: Claim, lease_seconds: float, sample: Callable[[], None]
+        self,
+        engine: Engine,
+        claim: Claim,
+        lease_seconds: float,
+        sample: Callable[[], None],
+        watchdog: Watchdog,
     ) -> None:
         self._engine = engine
         self._claim = claim
         self._lease_seconds = lease_seconds
         self._sample = sample
+        self._watchdog = watchdog
         self._pause = min(lease_seconds / 3, LONGEST_PAUSE)
         self._renewed = time.monotonic()
         self._order: Order | None = None
@@ -76,10 +84,9 @@ class Heartbeat:
 
     @property
     def order(self) -> Order | None:
-        """None means: go on."""
-        if time.monotonic() - self._renewed > self._lease_seconds:
-            return Order.LOST
-        return self._order
+        """None means: go on. Asked by the run itself, which shows that it does not hang."""
+        self._watchdog.seen()
+        return self._present_order()
 
     def tell(self, done: int, total: int, note: str) -> None:
         """The progress that the next beat carries out."""
@@ -113,12 +120,20 @@ class Heartbeat:
         elif row.drain:
             self._order = Order.DRAIN
 
+    def _present_order(self) -> Order | None:
+        if time.monotonic() - self._renewed > self._lease_seconds:
+            return Order.LOST
+        return self._order
+
     def _beat_on(self) -> None:
         log = get_logger(__name__).bind(job_id=str(self._claim.job_id), attempt=self._claim.attempt)
-        while not self._ended.wait(self._pause) and self._order is not Order.LOST:
+        while not self._ended.wait(self._pause):
+            if self._watchdog.look(self._present_order() in (Order.LOST, Order.CANCEL)):
+                return
             try:
                 self._sample()
-                self.beat()
+                if self._order is not Order.LOST:
+                    self.beat()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("heartbeat_failed", error=type(error).__name__)
             except Exception:

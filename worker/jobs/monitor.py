@@ -1,6 +1,7 @@
 """The engine's monitor for a run of the service: progress out, orders in, snapshots now and then."""
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,13 +55,18 @@ class JobMonitor:
         if not self._takes_snapshots or order not in (None, Order.DRAIN):
             return
         if order is Order.DRAIN or time.monotonic() - self._last >= self._seconds:
-            self._snapshots.save(snapshot)
+            self._snapshots.save(snapshot, self.check)
             self._last = time.monotonic()
         if order is Order.DRAIN:
             self._takes_snapshots = False  # it has been taken: the next step is the last
 
     def resume(self) -> Mapping[str, Any] | None:
-        return self._snapshots.load()
+        return self._snapshots.load(self.check)
+
+    @property
+    def resumed_from(self) -> uuid.UUID | None:
+        """As `SnapshotStore` has it."""
+        return self._snapshots.resumed_from
 
     @contextmanager
     def taking_snapshots(self) -> Iterator[None]:

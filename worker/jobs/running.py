@@ -36,16 +36,16 @@ class Running:
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def act(self, change: Callable[[Session, Job], Result]) -> Result:
-        """One transaction for the attempt. It is begun again when the database was away for a moment, for
-        as long as the lease may still be ours. Raises `LeaseLost`.
+    def act(self, change: Callable[[Session, Job], Result], unit: str | None = None) -> Result:
+        """One transaction for the attempt; `unit` names its failpoints. It is begun again when the database
+        was away for a moment, for as long as the lease may still be ours. Raises `LeaseLost`.
 
         A commit whose answer got lost is not repeated: the job is no longer held then, or no longer in
         the state from which `change` started.
         """
         for number in range(TRIES):
             try:
-                with transaction(self.equipment.sessions) as session:
+                with transaction(self.equipment.sessions, unit) as session:
                     return change(session, held_job(session, self.claim))
             except DBAPIError as error:
                 transient = isinstance(error.orig, OperationalError)
@@ -65,5 +65,5 @@ class Running:
                 job.revision += 1
             session.execute(event(job.tenant_id, job.id, "job.phase", phase=phase.value))
 
-        self.act(change)
+        self.act(change, "phase")
         get_logger(__name__).info("phase", phase=phase.value)

@@ -44,7 +44,7 @@ def delete_supervision(running: Running) -> None:
         _settle_without_version(running, loaded)
         return
     device = choose_device(running.equipment.settings)
-    running.act(lambda session, job: _record_device(session, job, device_name(device)))
+    running.act(lambda session, job: _record_device(session, job, device_name(device)), "device")
     with _timed(running, Phase.UNLEARNING):
         outcome = unlearn(running, loaded, device)
     with _timed(running, Phase.EVALUATING):
@@ -83,7 +83,7 @@ def _judge(
         session.flush()
         settling.hold_for_review(session, job, running.claim.actor, artifact_id, detail, report)
 
-    running.act(hold)
+    running.act(hold, "settle")
 
 
 @contextlib.contextmanager
@@ -94,7 +94,7 @@ def _candidate(running: Running, loaded: Loaded, outcome: Outcome) -> Iterator[t
     write_checkpoint(file, outcome.network, loaded.layout)
     equipment = running.equipment
     artifact_id, written = store_file(
-        equipment.sessions, equipment.storage, running.claim, "checkpoint", file
+        equipment.sessions, equipment.storage, running.claim, "checkpoint", file, running.monitor.check
     )
     try:
         yield artifact_id, written

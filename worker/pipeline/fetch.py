@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.store import from_url
 
 from app.core.errors import InvalidInput
 from app.core.roots import allowed_url
+from app.core.storage import open_object_store
 from worker.engine.contract import Refused
 
 OpenStore = Callable[[str], Any]
@@ -34,7 +34,7 @@ def fetch(
     *,
     check: Callable[[], None],
     vanished: str = "data_vanished",
-    open_store: OpenStore = from_url,
+    open_store: OpenStore = open_object_store,
 ) -> Path:
     """The local file or folder with the bytes that lie at `url`.
 

@@ -14,9 +14,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.core import settling
+from app.core.audit import event
+from app.core.database import transaction
 from app.core.logging import get_logger
-from app.core.storage import Written
-from models import Alias, DeletionRequest, Job, ModelVersion, RegisteredModel, time_ordered_id
+from app.core.storage import NotStored, Written
+from models import Alias, Artifact, DeletionRequest, Job, ModelVersion, RegisteredModel, time_ordered_id
 from models.states import RunStatus, VersionState
 from worker.jobs.artifacts import mark_stored
 from worker.jobs.heartbeat import Order
@@ -73,14 +75,17 @@ def publish(running: Running, report: dict[str, Any], artifact_id: uuid.UUID, wr
     def change(session: Session, job: Job) -> None:
         mark_stored(session, artifact_id, written)
         session.flush()
-        _publish(session, job, running.claim.actor, report, artifact_id)
+        publish_candidate(session, job, running.claim.actor, report, artifact_id)
 
-    running.act(change)
+    running.act(change, "publish")
     get_logger(__name__).info("published", sha256=written.sha256.hex())
 
 
 def publish_approved(running: Running) -> None:
-    """Publish the candidate that a person let through. Raises `Stopped` and `LeaseLost`."""
+    """Publish the candidate that a person let through, if its bytes are still the ones that were judged: it
+    may have lain there for weeks. Raises `Stopped` and `LeaseLost`."""
+    if not running.act(lambda _, job: job.candidate_artifact_id is not None) or not _is_intact(running):
+        raise Stopped(Order.RESTART)
 
     def change(session: Session, job: Job) -> None:
         if job.candidate_artifact_id is None or job.report is None:
@@ -89,13 +94,34 @@ def publish_approved(running: Running) -> None:
         report["gates"] = report["gates"] | {
             "approved_at": job.approved_at.isoformat() if job.approved_at else None
         }
-        _publish(session, job, running.claim.actor, report, job.candidate_artifact_id)
+        publish_candidate(session, job, running.claim.actor, report, job.candidate_artifact_id)
 
-    running.act(change)
+    running.act(change, "publish")
     get_logger(__name__).info("published_as_approved")
 
 
-def _publish(session: Session, job: Job, actor: str, report: dict[str, Any], artifact_id: uuid.UUID) -> None:
+def _is_intact(running: Running) -> bool:
+    """Whether the candidate can be read and has its digest; if not, the job's history says so."""
+    with transaction(running.equipment.sessions) as session:
+        job = session.get_one(Job, running.claim.job_id)
+        candidate = session.get_one(Artifact, job.candidate_artifact_id)
+        path, digest = candidate.path, candidate.sha256
+    try:
+        found = running.equipment.storage.measure(path, running.monitor.check).sha256
+    except NotStored:
+        found = None
+    if found == digest:
+        return True
+    get_logger(__name__).error("candidate_damaged", found=found.hex() if found else None)
+    running.act(
+        lambda session, job: session.execute(event(job.tenant_id, job.id, "job.candidate_damaged")) and None
+    )
+    return False
+
+
+def publish_candidate(
+    session: Session, job: Job, actor: str, report: dict[str, Any], artifact_id: uuid.UUID
+) -> None:
     covered = [uuid.UUID(request) for request in report["run"]["requests"]]
     _check_requests(session, job, covered)
     model = session.scalars(

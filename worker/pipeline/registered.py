@@ -105,7 +105,7 @@ def load_network(
     """
     path = running.folder / f"{stored.version_id}.safetensors"
     try:
-        written = running.equipment.storage.copy_to(stored.path, path)
+        written = running.equipment.storage.copy_to(stored.path, path, running.monitor.check)
     except NotStored as error:
         raise Refused("checkpoint_vanished", "The checkpoint's bytes are gone from the storage.") from error
     if written.sha256 != stored.sha256:

@@ -39,7 +39,7 @@ def validate_dataset(running: Running) -> None:
     _check(train, holdout)
     hashes = hash_instances(train.ids, running.claim.tenant_id, running.equipment.settings)
     running.enter(Phase.PUBLISHING)
-    with transaction(running.equipment.sessions) as session:
+    with transaction(running.equipment.sessions, "validation") as session:
         _accept(session, running, train, holdout, hashes)
 
 

@@ -1,6 +1,7 @@
 """Validate a registered model: its data, its network and version 1 fit together; publish version 1."""
 
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from models.states import ArtifactState, DatasetStatus, ModelStatus, VersionStat
 from worker.engine.contract import Data, Refused
 from worker.engine.data import split_holdout
 from worker.engine.evaluation import memorisation
-from worker.jobs.artifacts import mark_stored
+from worker.jobs.artifacts import mark_stored, store_file
 from worker.jobs.running import Running
 from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import finite, surroundings
@@ -70,7 +71,9 @@ def validate_model(running: Running) -> None:
         }
     )
     running.enter(Phase.PUBLISHING)
-    running.act(lambda session, job: _accept(session, job, running, report, device_name(device)))
+    running.act(
+        lambda session, job: _accept(session, job, running, report, device_name(device)), "validation"
+    )
 
 
 def _read(session: Session, running: Running) -> Registered:
@@ -91,13 +94,14 @@ def _read(session: Session, running: Running) -> Registered:
 
 
 def _checkpoint(running: Running, registered: Registered) -> StoredCheckpoint:
-    """Version 1's bytes; those that a URL was given for are copied in first."""
+    """Version 1's bytes; those that a URL was given for are copied in first, as an artifact of this attempt's
+    own: one that lost its lease in the middle must not write over what a later one has published."""
     with transaction(running.equipment.sessions) as session:
         version = _first_version(session, registered)
         artifact = session.get_one(Artifact, version.artifact_id)
         url = session.get_one(RegisteredModel, registered.model_id).checkpoint_url
         stored = StoredCheckpoint(version.id, artifact.path, artifact.sha256 or b"")
-        state, artifact_id = artifact.state, artifact.id
+        state = artifact.state
     if state == ArtifactState.STORED:
         return stored
     if url is None:
@@ -106,9 +110,23 @@ def _checkpoint(running: Running, registered: Registered) -> StoredCheckpoint:
     file = fetch(url, registered.roots, cache, check=running.monitor.check, vanished="checkpoint_vanished")
     if not file.is_file():
         raise Refused("checkpoint_not_safetensors", "The checkpoint's URL names a folder, not a file.")
-    written: Written = running.equipment.storage.put_file(stored.path, file)
-    running.act(lambda session, _: mark_stored(session, artifact_id, written))
-    return StoredCheckpoint(stored.version_id, stored.path, written.sha256)
+    equipment = running.equipment
+    artifact_id, written = store_file(
+        equipment.sessions, equipment.storage, running.claim, "checkpoint", file, running.monitor.check
+    )
+    return running.act(lambda session, _: _refer_to(session, registered, artifact_id, written))
+
+
+def _refer_to(
+    session: Session, registered: Registered, artifact_id: uuid.UUID, written: Written
+) -> StoredCheckpoint:
+    mark_stored(session, artifact_id, written)
+    session.flush()
+    version = _first_version(session, registered)
+    session.get_one(Artifact, version.artifact_id).state = ArtifactState.DELETED  # never had any bytes
+    version.artifact_id = artifact_id
+    path = session.get_one(Artifact, artifact_id).path
+    return StoredCheckpoint(version.id, path, written.sha256)
 
 
 def _check_fit(network: nn.Module, train: Data) -> None:

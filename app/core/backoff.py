@@ -1,4 +1,4 @@
-"""Whether and when a job whose attempt broke is tried again: a value, apart from doing it."""
+"""Whether and when a job whose attempt broke or was lost is tried again: a value, apart from doing it."""
 
 import random
 from datetime import timedelta

@@ -1,0 +1,85 @@
+"""`python -m app.backup create|restore|reapply|check`, as the owner of the database."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+
+from app.backup.checking import damaged_versions
+from app.backup.copying import copy_objects
+from app.backup.dumping import DumpFailed, dump, load
+from app.backup.reapplying import reapply_journal
+from app.core.settings import get_settings
+from app.core.storage import Storage
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Folder = Annotated[Path, typer.Argument(help="The folder of one backup")]
+Programs = Annotated[
+    Path | None, typer.Option(help="The folder of pg_dump and pg_restore; else those on the PATH")
+]
+
+
+@app.command()
+def create(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
+    """Dump the database, then copy the storage: what the dump refers to was there before."""
+    folder.mkdir(parents=True, mode=0o700)
+    dump(_owner_url(), folder / "database.dump", programs)
+    copied = copy_objects(Storage(get_settings().storage_url), _kept(folder)) if storage else 0
+    typer.echo(f"The database and {copied} objects are in {folder}.")
+
+
+@app.command()
+def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
+    """Load the dump into an empty, migrated server, and copy the objects back. Then `reapply`."""
+    copied = copy_objects(_kept(folder), Storage(get_settings().storage_url)) if storage else 0
+    load(_owner_url(), folder / "database.dump", programs)
+    typer.echo(f"The database and {copied} objects are restored. Now run: python -m app.backup reapply")
+
+
+@app.command()
+def reapply() -> None:
+    """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
+    engine = create_engine(_owner_url())
+    done = reapply_journal(sessionmaker(engine), Storage(get_settings().storage_url))
+    engine.dispose()
+    typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
+    for request in done.impossible:
+        typer.echo(f"Request {request} names a model that the backup does not have: register it again.")
+    if done.impossible:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check() -> None:
+    """Read every version that is served, and say which ones do not have their digest."""
+    engine = create_engine(_owner_url())
+    damaged = list(damaged_versions(sessionmaker(engine), Storage(get_settings().storage_url)))
+    engine.dispose()
+    for line in damaged:
+        typer.echo(line)
+    if damaged:
+        raise typer.Exit(1)
+    typer.echo("Every version has its digest.")
+
+
+def _kept(folder: Path) -> Storage:
+    return Storage(f"file://{(folder / 'storage').absolute()}")
+
+
+def _owner_url() -> str:
+    url = get_settings().owner_database_url
+    if url is None:
+        raise typer.BadParameter("Set LETHE_OWNER_DATABASE_URL.")
+    return url.get_secret_value()
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except DumpFailed as failed:
+        typer.echo(str(failed), err=True)
+        sys.exit(1)

@@ -1,0 +1,31 @@
+"""Whether what is served is what was published."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.storage import NotStored, Storage
+
+_SERVED = text("""
+SELECT model.name, version.number, artifact.path, artifact.sha256
+FROM model_versions AS version
+JOIN registered_models AS model ON model.id = version.registered_model_id
+JOIN artifacts AS artifact ON artifact.id = version.artifact_id
+WHERE version.state IN ('published', 'superseded') AND artifact.state = 'stored'
+ORDER BY model.name, version.number
+""")
+
+
+def damaged_versions(sessions: sessionmaker[Session], storage: Storage) -> Iterator[str]:
+    """A sentence for each version whose bytes are gone or are not those with the digest."""
+    with sessions() as session:
+        served = session.execute(_SERVED).all()
+    for row in served:
+        try:
+            found = storage.measure(row.path).sha256
+        except NotStored:
+            yield f"Version {row.number} of {row.name} has no bytes at {row.path}."
+            continue
+        if found != bytes(row.sha256):
+            yield f"The bytes of version {row.number} of {row.name} at {row.path} are damaged."

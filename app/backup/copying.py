@@ -1,0 +1,19 @@
+"""Objects from one storage to another."""
+
+import tempfile
+from pathlib import Path
+
+from app.core.storage import Storage
+
+
+def copy_objects(source: Storage, target: Storage) -> int:
+    """How many were copied. Those that are there already are left alone: objects are never changed, but for
+    the journal's, of which the target's is at least as new when a backup is put back."""
+    there = set(target.list(""))
+    missing = [path for path in source.list("") if path not in there]
+    with tempfile.TemporaryDirectory(prefix="lethe-copy-") as name:
+        passing = Path(name) / "object"  # the storage cannot be read from inside of a write
+        for path in missing:
+            source.copy_to(path, passing)
+            target.put_file(path, passing)
+    return len(missing)

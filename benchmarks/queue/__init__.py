@@ -1,0 +1,1 @@
+"""What the queue itself costs: `python -m benchmarks.queue` writes benchmarks/results/queue.md."""

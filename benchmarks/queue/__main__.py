@@ -1,0 +1,81 @@
+"""Run all measurements and write them down."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.standalone.redis import RedisServer
+from benchmarks.http import checkpoints, requests
+from benchmarks.http.stage import Stage, stage
+from benchmarks.queue import long_queue, throughput
+from benchmarks.queue.reporting import report
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.queue")
+    parser.add_argument("--jobs", type=int, default=400, help="per number of workers")
+    parser.add_argument("--tasks", type=int, default=2000, help="of plain Celery, per number of workers")
+    parser.add_argument("--mebibytes", type=int, default=2048, help="of the checkpoint")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    load_before = round(os.getloadavg()[0], 1)
+    with _stage() as (ready, folder):
+        requests.CONNECTIONS = (32,)
+        http = requests.measure(ready, 3)
+        checkpoint = checkpoints.measure(ready, folder, arguments.mebibytes, 1)
+    with _stage() as (ready, folder), RedisServer(folder / "redis") as redis:
+        environment = _environment(ready, redis.url)
+        rates = throughput.measure(ready, environment, folder, arguments.jobs, arguments.tasks)
+    with _stage() as (ready, _):
+        backlog = long_queue.measure(ready, ready.world.settings)
+    result = {
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "load_average_before": load_before,
+        },
+        "throughput": rates,
+        "long_queue": backlog,
+        "http": http,
+        "checkpoint": checkpoint,
+    }
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / "queue.json").write_text(json.dumps(result, indent=1) + "\n")
+    (arguments.results / "queue.md").write_text(report(result))
+    print(report(result))
+    return 0
+
+
+@contextmanager
+def _stage() -> Iterator[tuple[Stage, Path]]:
+    """A stage in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="lethe-queue-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with stage(folder) as ready:
+            yield ready, folder
+
+
+def _environment(ready: Stage, broker: str) -> dict[str, str]:
+    settings = ready.world.settings
+    return {
+        "LETHE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "LETHE_WORKER_DATABASE_URL": settings.worker_database_url.get_secret_value(),
+        "LETHE_BROKER_URL": broker,
+        "LETHE_STORAGE_URL": settings.storage_url,
+        "LETHE_HASH_KEY": settings.hash_key.get_secret_value(),
+        "LETHE_LOG_LEVEL": "WARNING",
+        "LETHE_DEVICE": "cpu",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""PostgreSQL, Redis, API, relay and workers, with leases short enough for faults to show."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
+
+from app.admin import create_key, create_tenant
+from app.standalone.ports import free_port
+from app.standalone.postgres import PostgresServer
+from app.standalone.redis import RedisServer
+from chaos.processes import Keeper, Program
+from tests.database import Database, build_template, temporary_database
+
+WORKERS = 2
+LEASE_SECONDS = 3.0
+SETTINGS = {
+    "LETHE_LEASE_SECONDS": str(LEASE_SECONDS),
+    "LETHE_SWEEP_SECONDS": "0.3",
+    "LETHE_SNAPSHOT_SECONDS": "0.05",
+    "LETHE_ORPHAN_SECONDS": "2",
+    "LETHE_UPLOAD_SECONDS": "8",
+    "LETHE_MAX_ATTEMPTS": "12",
+    "LETHE_DEVICE": "cpu",
+    "LETHE_HASH_KEY": "00112233445566778899aabbccddeeff" * 2,
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service. `owner` reads and arranges as the database's owner; nothing else does."""
+
+    folder: Path
+    url: str
+    postgres: PostgresServer
+    redis: RedisServer
+    owner: Engine
+    api: Program
+    relay: Program
+    workers: tuple[Program, ...]
+    environment: dict[str, str]
+
+    @property
+    def storage(self) -> Path:
+        return self.folder / "storage"
+
+    @property
+    def failpoints(self) -> Path:
+        return self.folder / "failpoints"
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        with self.owner.begin() as connection:
+            return list(connection.execute(text(query), values))
+
+    def value(self, query: str, **values: Any) -> Any:
+        with self.owner.begin() as connection:
+            return connection.execute(text(query), values).scalar()
+
+    def tenant(self, name: str, root: Path) -> str:
+        """A key of all scopes of a new tenant that may name URLs below `root`."""
+        engine = create_engine(self.environment["LETHE_DATABASE_URL"])
+        with Session(engine) as session, session.begin():
+            create_tenant(session, name, [f"file://{root}"])
+            key = create_key(session, name, "chaos", ["admin"]).text
+        engine.dispose()
+        return key
+
+    def wait_until_ready(self, seconds: float = 90.0) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                with urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.05)
+        raise TimeoutError("the API did not become ready")
+
+
+@contextmanager
+def serving(folder: Path, workers: int = WORKERS) -> Iterator[Service]:
+    """All of it on an empty database, gone at the end."""
+    for name in ("storage", "failpoints", "logs"):
+        (folder / name).mkdir()
+    with (
+        PostgresServer(folder / "postgres") as postgres,
+        RedisServer(folder / "redis") as redis,
+    ):
+        build_template(postgres.superuser_url)
+        with temporary_database(postgres.superuser_url) as url:
+            yield from _on(folder, Database(url), postgres, redis, workers)
+
+
+def _on(
+    folder: Path, database: Database, postgres: PostgresServer, redis: RedisServer, workers: int
+) -> Iterator[Service]:
+    port = free_port()
+    common = SETTINGS | {
+        "LETHE_DATABASE_URL": database.app_url,
+        "LETHE_BROKER_URL": redis.url,
+        "LETHE_STORAGE_URL": f"file://{folder}/storage",
+        "LETHE_CACHE_FOLDER": f"{folder}/cache",
+        "LETHE_FAILPOINTS": f"{folder}/failpoints",
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+    }
+    uvicorn = ("-m", "uvicorn", "app.main:create_app", "--factory", "--no-access-log")
+    celery = ("-m", "celery", "-A", "worker.main", "worker", "--concurrency=1", "--loglevel=INFO")
+    logs = folder / "logs"
+    api = Program("api", [*uvicorn, f"--port={port}"], common, logs / "api.log")
+    relay = Program("relay", ["-m", "app.relay"], common, logs / "relay.log")
+    own = tuple(
+        Program(
+            f"worker{number}",
+            [*celery, f"--hostname=worker{number}@%h"],
+            common | {"LETHE_WORKER_DATABASE_URL": database.worker_url},
+            logs / f"worker{number}.log",
+        )
+        for number in range(1, workers + 1)
+    )
+    owner = create_engine(make_url(database.owner_url), pool_pre_ping=True)
+    keeper = Keeper([api, relay, *own])
+    keeper.start()
+    service = Service(folder, f"http://127.0.0.1:{port}", postgres, redis, owner, api, relay, own, common)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        keeper.stop()
+        owner.dispose()
