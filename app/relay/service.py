@@ -1,7 +1,7 @@
 """The relay's loop: at once when something enters the outbox, and every few seconds anyway.
 
-Records have a thread of their own: a storage that is slow or hangs, or thousands of certificates, must not keep
-leases from being reclaimed and workers from being woken.
+Records have a thread of their own: neither a storage that hangs nor thousands of certificates may keep leases
+from being reclaimed and workers from being woken.
 """
 
 import threading
