@@ -59,7 +59,7 @@ class Gates(Sent):
 
 class Policy(Sent):
     method: Method = "interference_aware"
-    visits: int = Field(40, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
+    visits: int = Field(60, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
     gates: Gates = Field(default_factory=Gates)
     on_miss: Literal["needs_review", "fail"] = "needs_review"
 

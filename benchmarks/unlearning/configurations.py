@@ -57,7 +57,7 @@ CONFIGURATIONS: dict[str, tuple[Configuration, ...]] = {
     "interference_aware": (
         Configuration(),
         Configuration({}, {"visits": 26}),
-        Configuration({}, {"visits": 60}),
+        Configuration({}, {"visits": 40}),
         Configuration({"calibration.probe_samples": 3680}),
     ),
     "projected_ascent": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.beta": 0.99}),

@@ -232,7 +232,7 @@ async def test_a_dry_run_estimates_and_writes_nothing(client: httpx.AsyncClient,
             "tasks": ["digit", "parity"],
             "already_forgotten": 0,
             "joins_open_job": False,
-            "visits": 40,
+            "visits": 60,
             "passes": 80,
         }
     ]

@@ -41,7 +41,7 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
     }
     assert made["policy"] == {
         "method": "interference_aware",
-        "visits": 40,
+        "visits": 60,
         "gates": {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0},
         "on_miss": "needs_review",
     }

@@ -18,7 +18,7 @@ from models import time_ordered_id
 RECIPE = {"optimizer": "adam", "learning_rate": 0.001, "epochs": 3, "batch_size": 32}
 POLICY = {
     "method": "interference_aware",
-    "visits": 40,
+    "visits": 60,
     "gates": {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0},
     "on_miss": "needs_review",
 }

@@ -138,7 +138,7 @@ class Budget:
     """What a run may cost. visits: forward-backward passes per forget instance. scale multiplies it
     when a candidate missed a gate and the policy says to try harder."""
 
-    visits: int = 40
+    visits: int = 60
     batch_size: int = 8
     scale: float = 1.0
 
