@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from worker.engine.contract import Batch, Data, TaskSpec
-from worker.engine.tasks import TaskKind, kind_of
+from worker.engine.room import instances_at_once
+from worker.engine.tasks import TaskKind, is_dense, kind_of
 
 RULER_SAMPLE = 2048
 
@@ -35,17 +36,23 @@ def bind_tasks(
 ) -> tuple[Task, ...]:
     """Fit each metric's ruler on at most `RULER_SAMPLE` evenly spaced training instances.
 
-    Rulers serve metrics only, never a loss: exact retraining does not depend on them.
+    Rulers serve metrics only, never a loss: exact retraining does not depend on them. Dense tasks measure
+    with none, so they see no more instances than are held at once anyhow.
     """
     count = min(len(train), RULER_SAMPLE)
     rows = torch.linspace(0, len(train) - 1, count).round().to(torch.int64)
-    batch = train.fetch(rows)
-    tasks = []
-    for column, spec in enumerate(specs):
-        kind = kind_of(spec)
-        ruler = kind.fit_ruler(batch.targets[spec.name][batch.present[:, column]])
-        tasks.append(Task(spec, kind, ruler.to(device), float(weights.get(spec.name, 1.0))))
-    return tuple(tasks)
+    targets: dict[str, list[Tensor]] = {spec.name: [] for spec in specs}
+    for part in torch.split(rows, instances_at_once(train)):
+        wanted = [spec for spec in specs if not targets[spec.name] or not is_dense(spec)]
+        if not wanted:
+            break
+        batch = train.fetch(part)
+        for spec in wanted:
+            targets[spec.name].append(batch.targets[spec.name][batch.present[:, specs.index(spec)]])
+    rulers = {spec.name: kind_of(spec).fit_ruler(torch.cat(targets[spec.name])).to(device) for spec in specs}
+    return tuple(
+        Task(spec, kind_of(spec), rulers[spec.name], float(weights.get(spec.name, 1.0))) for spec in specs
+    )
 
 
 def instance_losses(tasks: tuple[Task, ...], outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
