@@ -13,6 +13,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+# Brings hundreds of modules: with this one, when the worker starts, and not while a lease runs.
+from model_signing.signing import Config
+
 from app.core.settings import Settings
 
 
@@ -24,8 +27,6 @@ def sign_checkpoint(settings: Settings, file: Path, folder: Path) -> dict[str, A
     """
     if settings.model_signing_key is None or not settings.model_signing_key.get_secret_value():
         return None
-    from model_signing.signing import Config  # takes a second, and brings much with it
-
     private = _private_key(settings.model_signing_key.get_secret_value())
     key_file, signature_file = folder / "model-signing-key.pem", folder / "signature.json"
     key_file.touch(mode=0o600)
