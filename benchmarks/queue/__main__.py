@@ -26,32 +26,35 @@ def main() -> int:
     parser.add_argument("--mebibytes", type=int, default=2048, help="of the checkpoint")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    load_before = round(os.getloadavg()[0], 1)
-    with _stage() as (ready, folder):
-        requests.CONNECTIONS = (32,)
-        http = requests.measure(ready, 3)
-        checkpoint = checkpoints.measure(ready, folder, arguments.mebibytes, 1)
-    with _stage() as (ready, folder), RedisServer(folder / "redis") as redis:
-        environment = _environment(ready, redis.url)
-        rates = throughput.measure(ready, environment, folder, arguments.jobs, arguments.tasks)
-    with _stage() as (ready, _):
-        backlog = long_queue.measure(ready, ready.world.settings)
-    result = {
+    result: dict = {
         "machine": {
             "cores": os.cpu_count(),
             "python": platform.python_version(),
-            "load_average_before": load_before,
-        },
-        "throughput": rates,
-        "long_queue": backlog,
-        "http": http,
-        "checkpoint": checkpoint,
+            "load_average_before": round(os.getloadavg()[0], 1),
+        }
     }
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "queue.json").write_text(json.dumps(result, indent=1) + "\n")
-    (arguments.results / "queue.md").write_text(report(result))
+    with _stage() as (ready, _):
+        result["long_queue"] = long_queue.measure(ready, ready.world.settings)
+    _write(arguments.results, result)
+    with _stage() as (ready, folder), RedisServer(folder / "redis") as redis:
+        environment = _environment(ready, redis.url)
+        result["throughput"] = throughput.measure(ready, environment, folder, arguments.jobs, arguments.tasks)
+    _write(arguments.results, result)
+    with _stage() as (ready, folder):
+        requests.CONNECTIONS = (32,)
+        result["http"] = requests.measure(ready, 3)
+        _write(arguments.results, result)
+        result["checkpoint"] = checkpoints.measure(ready, folder, arguments.mebibytes, 1)
+    _write(arguments.results, result)
     print(report(result))
     return 0
+
+
+def _write(folder: Path, result: dict) -> None:
+    """After every part, so that a run that is cut short leaves what it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "queue.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "queue.md").write_text(report(result))
 
 
 @contextmanager
