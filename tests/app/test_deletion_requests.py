@@ -233,7 +233,7 @@ async def test_a_dry_run_estimates_and_writes_nothing(client: httpx.AsyncClient,
             "already_forgotten": 0,
             "joins_open_job": False,
             "visits": 60,
-            "passes": 80,
+            "passes": 120,
         }
     ]
     for table in ("deletion_requests", "jobs", "outbox", "events", "idempotency_keys"):
