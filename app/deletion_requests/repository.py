@@ -68,6 +68,8 @@ async def page(
     conditions = " AND r.registered_model_id = :model_id" if model_id else " AND r.parent_id IS NULL"
     conditions += " AND r.reference = :reference" if reference is not None else ""
     conditions += " AND r.id < :after" if after else ""
+    # Looked at twice: what has a status of its own is passed over before anything is summed up or joined.
+    conditions += " AND (r.status = :status OR r.status IS NULL)" if status else ""
     outer = " WHERE status = :status" if status else ""
     query = text(f"{_REQUESTS}{conditions}) shown{outer} ORDER BY id DESC LIMIT :limit")
     bound = {
