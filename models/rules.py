@@ -70,13 +70,17 @@ END $$
 """
 
 # In the transaction that wrote the rows. Each transaction notes rows of its own: nobody waits for another.
+# With the owner's rights, so that no role can note what it did not write.
 NOTE_UNSEALED = """
-CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  INSERT INTO audit_unsealed (entry_id) SELECT id FROM written;
+  INSERT INTO public.audit_unsealed (entry_id) SELECT id FROM written;
   RETURN NULL;
 END $$
 """
+# Otherwise any role could have it run for a table of its own.
+ONLY_OF_THE_LOG = "REVOKE EXECUTE ON FUNCTION note_unsealed() FROM PUBLIC"
 
 # Table → what the application and the worker may do with it.
 GRANTS: dict[str, tuple[str, str]] = {
@@ -101,7 +105,7 @@ GRANTS: dict[str, tuple[str, str]] = {
     "outbox": ("SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT"),
     "audit_log": ("SELECT, INSERT", "SELECT, INSERT"),
     # The relay, which is the application's role, seals what both have written.
-    "audit_unsealed": ("SELECT, INSERT, DELETE", "INSERT"),
+    "audit_unsealed": ("SELECT, DELETE", ""),
     "audit_seals": ("SELECT, INSERT", ""),
     "audit_checkpoints": ("SELECT, INSERT", ""),
     "signing_keys": ("SELECT, INSERT", ""),
@@ -115,7 +119,7 @@ NEVER_TRUNCATED = ("audit_log", "audit_seals", "audit_checkpoints", "signing_key
 
 def statements() -> list[str]:
     """Every rule, in the order in which it must be made, after the tables."""
-    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE, NOTE_UNSEALED]
+    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE, NOTE_UNSEALED, ONLY_OF_THE_LOG]
     for table, (column, machine) in MACHINES.items():
         made += [
             f"INSERT INTO state_transitions VALUES ('{table}', '{before}', '{after}')"

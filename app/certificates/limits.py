@@ -25,8 +25,9 @@ EXACT = (
     "version and the digests of the data are stated, so that it can be repeated.",
 )
 OLD_VERSIONS = (
-    "That earlier versions of the model, which still remember, are gone from the service. A disposal "
-    "statement says so once they are."
+    "That earlier versions of the model, which still remember, are gone from the service. The service does "
+    "not delete versions by a clock of its own yet; a disposal statement says so once the operator has "
+    "marked and deleted them."
 )
 NOTHING_LEFT = (
     "Anything new about the model: the request found nothing left to forget. What is known about the "

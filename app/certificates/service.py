@@ -78,7 +78,8 @@ def _not_yet(kind: Kind) -> Conflict:
     if kind == "disposal":
         return Conflict(
             "Versions that remember what was deleted are still there, so their disposal cannot be certified. "
-            "They go by the clock of the model's policy.",
+            "The service does not delete versions by a clock of its own yet: the operator marks and deletes "
+            "them, and the statement follows.",
             code="versions_not_disposed",
         )
     return Conflict(

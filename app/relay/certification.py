@@ -9,10 +9,10 @@ gets another certificate; the first stays as it was.
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import Executable, bindparam, insert, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.certificates.disposal import disposal_predicate, disposed_subjects, read_disposal
@@ -28,21 +28,28 @@ from models.states import RunStatus
 
 ACTOR = "relay"
 AT_ONCE = 100
+FIRST = uuid.UUID(int=0)
 
 _UNCERTIFIED = (
     select(DeletionRequest.id)
     .where(
         DeletionRequest.status == RunStatus.SUCCEEDED,
         DeletionRequest.certified_version_id.is_distinct_from(DeletionRequest.result_version_id),
+        DeletionRequest.id > bindparam("after"),
     )
-    .order_by(DeletionRequest.finished_at)
-    .limit(AT_ONCE)
+    .order_by(DeletionRequest.id)
+    .limit(bindparam("limit"))
 )
-# Of models that a version was deleted of; the statement itself looks more closely.
+# Of models that a version was deleted of; the statement itself looks more closely. A certificate of an
+# earlier result says nothing about the versions that the present one has forgotten by.
 _MAYBE_DISPOSED = text("""
 SELECT certificate.deletion_request_id
-FROM certificates AS certificate JOIN model_versions AS result ON result.id = certificate.version_id
-WHERE certificate.kind = 'unlearning'
+FROM certificates AS certificate
+JOIN deletion_requests AS request ON request.id = certificate.deletion_request_id
+  AND request.result_version_id = certificate.version_id
+JOIN model_versions AS result ON result.id = certificate.version_id
+WHERE certificate.kind = 'unlearning' AND request.status = 'succeeded'
+  AND certificate.deletion_request_id > :after
   AND certificate.registered_model_id IN (
     SELECT registered_model_id FROM model_versions WHERE state = 'deleted'
   )
@@ -56,29 +63,39 @@ WHERE certificate.kind = 'unlearning'
     WHERE other.deletion_request_id = certificate.deletion_request_id AND other.kind = 'disposal'
       AND other.version_id = certificate.version_id
   )
-ORDER BY certificate.id LIMIT :limit
+ORDER BY certificate.deletion_request_id LIMIT :limit
 """)
 
 
 @dataclass(frozen=True)
 class Certifier:
-    """`service`: the URL under which clients reach it."""
+    """`service`: the URL under which clients reach it. `places`: where each round has got to."""
 
     sessions: sessionmaker[Session]
     storage: Storage
     signer: StatementSigner
     service: str
+    places: dict[str, uuid.UUID] = field(default_factory=dict)
 
     def certify_unlearning(self) -> int:
         """How many certificates were made. One transaction each."""
-        with transaction(self.sessions) as session:
-            waiting = list(session.scalars(_UNCERTIFIED))
+        waiting = self._next("unlearning", _UNCERTIFIED)
         return sum(self._guarded(self._certify_unlearning, request_id) for request_id in waiting)
 
     def certify_disposals(self) -> int:
-        with transaction(self.sessions) as session:
-            waiting = list(session.scalars(_MAYBE_DISPOSED, {"limit": AT_ONCE}))
+        """The same, of disposal statements."""
+        waiting = self._next("disposal", _MAYBE_DISPOSED)
         return sum(self._guarded(self._certify_disposal, request_id) for request_id in waiting)
+
+    def _next(self, kind: str, query: Executable) -> list[uuid.UUID]:
+        """The next of those that wait, in rounds: what cannot be certified comes up again in the next round,
+        and does not stand before the others in this one."""
+        bound = {"after": self.places.pop(kind, FIRST), "limit": AT_ONCE}
+        with transaction(self.sessions) as session:
+            waiting = list(session.scalars(query, bound))
+        if len(waiting) == AT_ONCE:
+            self.places[kind] = waiting[-1]
+        return waiting
 
     def _certify_unlearning(self, session: Session, request: DeletionRequest) -> bool:
         if request.certified_version_id == request.result_version_id:
@@ -131,7 +148,7 @@ class Certifier:
             with transaction(self.sessions) as session:
                 request = _lock(session, request_id)
                 return request is not None and certify(session, request)
-        except (ValueError, KeyError, TypeError, ArithmeticError):
+        except Exception:  # whatever it is about this one: the database's refusals, the storage, its facts
             get_logger(__name__).exception("not_certified", deletion_request_id=str(request_id))
             return False
 

@@ -24,13 +24,16 @@ BATCHES_AT_ONCE = 5  # then the relay has other things to do
 # Held to the end of the transaction. Only sealers ask for it; the primary key of `audit_seals` would stop a
 # second one all the same.
 _ONLY_SEALER = text("SELECT pg_try_advisory_xact_lock(hashtext('lethe audit sealer'))")
+# An entry has one place in one chain: what is sealed already is only taken off the notes.
 _TAKE = text(f"""
 WITH taken AS (
   DELETE FROM audit_unsealed
   WHERE entry_id IN (SELECT entry_id FROM audit_unsealed ORDER BY entry_id LIMIT :batch)
   RETURNING entry_id
 )
-SELECT {ENTRY_COLUMNS} FROM taken JOIN audit_log AS entry ON entry.id = taken.entry_id ORDER BY entry.id
+SELECT {ENTRY_COLUMNS} FROM taken JOIN audit_log AS entry ON entry.id = taken.entry_id
+WHERE NOT EXISTS (SELECT FROM audit_seals AS seal WHERE seal.entry_id = taken.entry_id)
+ORDER BY entry.id
 """)
 _HEAD = text(
     "SELECT position, hash FROM audit_seals WHERE tenant_id = :tenant_id ORDER BY position DESC LIMIT 1"

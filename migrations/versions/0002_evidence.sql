@@ -69,11 +69,14 @@ CREATE INDEX ix_deletion_requests_sent_with_dates ON deletion_requests (due_at) 
 ;
 CREATE INDEX ix_deletion_requests_uncertified ON deletion_requests (finished_at) WHERE status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id
 ;
-CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  INSERT INTO audit_unsealed (entry_id) SELECT id FROM written;
+  INSERT INTO public.audit_unsealed (entry_id) SELECT id FROM written;
   RETURN NULL;
 END $$
+;
+REVOKE EXECUTE ON FUNCTION note_unsealed() FROM PUBLIC
 ;
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON audit_seals FOR EACH ROW EXECUTE FUNCTION refuse_change()
 ;
@@ -93,9 +96,7 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON certificates FOR EACH STATEMEN
 ;
 CREATE TRIGGER note_unsealed AFTER INSERT ON audit_log REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION note_unsealed()
 ;
-GRANT SELECT, INSERT, DELETE ON audit_unsealed TO lethe_app
-;
-GRANT INSERT ON audit_unsealed TO lethe_worker
+GRANT SELECT, DELETE ON audit_unsealed TO lethe_app
 ;
 GRANT SELECT, INSERT ON audit_seals TO lethe_app
 ;

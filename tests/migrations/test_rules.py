@@ -125,3 +125,53 @@ def test_the_worker_never_sees_api_keys(database: Database) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
         connection.execute(text("SELECT * FROM api_keys"))
     engine.dispose()
+
+
+@pytest.fixture
+def worker(database: Database):
+    engine = create_engine(database.worker_url)
+    yield engine
+    engine.dispose()
+
+
+def test_what_the_worker_writes_is_noted_to_be_sealed(owner: Engine, worker: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    with worker.begin() as connection:
+        written = connection.scalar(
+            text(
+                "INSERT INTO audit_log (tenant_id, actor, action) VALUES (:t, 'worker', 'test') RETURNING id"
+            ),
+            {"t": tenant},
+        )
+    with owner.connect() as connection:
+        assert connection.scalars(text("SELECT entry_id FROM audit_unsealed")).all() == [written]
+
+
+@pytest.mark.parametrize("role", ["app", "worker"])
+def test_nobody_notes_what_he_did_not_write(database: Database, role: str) -> None:
+    """Neither directly nor by having the trigger's function run for a table of his own."""
+    engine = create_engine(getattr(database, f"{role}_url"))
+    with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
+        connection.execute(text("INSERT INTO audit_unsealed VALUES (1)"))
+    trigger = text(
+        "CREATE TRIGGER t AFTER INSERT ON mine REFERENCING NEW TABLE AS written"
+        " FOR EACH STATEMENT EXECUTE FUNCTION note_unsealed()"
+    )
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TEMPORARY TABLE mine (id bigint)"))
+        with pytest.raises(ProgrammingError, match="permission denied for function"):
+            connection.execute(trigger)
+    engine.dispose()
+
+
+def test_a_table_of_the_same_name_takes_no_notes(owner: Engine, worker: Engine) -> None:
+    tenant = _tenant(owner, "a")
+    with worker.begin() as connection:
+        connection.execute(text("CREATE TEMPORARY TABLE audit_unsealed (entry_id bigint)"))
+        connection.execute(
+            text("INSERT INTO audit_log (tenant_id, actor, action) VALUES (:t, 'worker', 'test')"),
+            {"t": tenant},
+        )
+        assert connection.scalar(text("SELECT count(*) FROM pg_temp.audit_unsealed")) == 0
+    with owner.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM audit_unsealed")) == 1

@@ -153,6 +153,22 @@ def test_no_row_can_stop_the_sealer(
     assert seal_entries(sessions) == 2
 
 
+def test_notes_of_what_is_sealed_or_was_never_written_are_dropped(
+    world: World, sessions: sessionmaker[Session], tenant: uuid.UUID, database: Any
+) -> None:
+    """The worker's next row is sealed all the same."""
+    write(sessions, tenant, "one")
+    assert seal_entries(sessions) == 1
+    world.execute("INSERT INTO audit_unsealed SELECT id FROM audit_log")
+    world.execute("INSERT INTO audit_unsealed SELECT max(id) + 1000 FROM audit_log")
+    engine = create_engine(database.worker_url)
+    write(sessionmaker(engine), tenant, "two")
+    engine.dispose()
+    assert seal_entries(sessions) == 1
+    assert actions(world, tenant) == ["one", "two"]
+    assert world.value("SELECT count(*) FROM audit_unsealed") == 0
+
+
 def test_a_checkpoint_signs_the_end_of_each_chain_that_grew(
     world: World, sessions: sessionmaker[Session], tenant: uuid.UUID, signer: StatementSigner
 ) -> None:

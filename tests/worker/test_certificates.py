@@ -2,19 +2,23 @@
 
 import base64
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.certificates.facts import Facts, read_facts
 from app.certificates.page import render
 from app.core.database import sync_engine
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.core.signing import StatementSigner
 from app.core.storage import Storage
-from app.relay.certification import Certifier
+from app.relay import certification
+from app.relay.certification import _MAYBE_DISPOSED, Certifier
 from lethe.certificate import verify_certificate
 from lethe.findings import NotVerified
 from lethe.keys import read_keys
@@ -220,3 +224,55 @@ def test_the_disposal_statement_waits_until_all_that_remembers_is_gone(
     assert "the versions 1 of the model" in text
     assert "backups" in text.partition("NOT proven:")[2]
     assert "Disposal certificate" in render([issued])
+
+
+def test_an_earlier_results_certificate_calls_for_no_disposal_statement(
+    world: World, equipment: Equipment, model: RegisteredModel, certifier: Certifier
+) -> None:
+    """The request was carried out again by version 3; only version 1, before its first result, is gone."""
+    _, request = world.job_with_request(model, instances=["p0"])
+    assert run_next(equipment)
+    assert certifier.certify_unlearning() == 1
+    world.execute("UPDATE forgotten_supervision SET version_id = NULL")
+    again = world.open_job(model)
+    world.execute(
+        "UPDATE deletion_requests SET status = 'queued', result_version_id = NULL, finished_at = NULL,"
+        " job_id = :job",
+        job=again.id,
+    )
+    assert run_next(equipment)
+    assert certifier.certify_unlearning() == 1
+    for state in ("quarantined", "deleted"):
+        world.execute("UPDATE model_versions SET state = :state WHERE number = 1", state=state)
+    assert certifier._next("disposal", _MAYBE_DISPOSED) == []
+    for state in ("quarantined", "deleted"):
+        world.execute("UPDATE model_versions SET state = :state WHERE number = 2", state=state)
+    assert certifier._next("disposal", _MAYBE_DISPOSED) == [request.id]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("run"), OperationalError("SELECT", {}, Exception("cancelled")), OSError()]
+)
+def test_what_cannot_be_certified_stands_in_nobodys_way(
+    world: World,
+    equipment: Equipment,
+    model: RegisteredModel,
+    certifier: Certifier,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """Two at a time; the two oldest fail for ever, and the younger one gets its certificate."""
+    job = world.open_job(model)
+    *failing, fine = [world.deletion(model, job, [f"p{number}"]) for number in range(3)]
+    assert run_next(equipment)
+
+    def read(session: Session, request_id: uuid.UUID) -> Facts:
+        if request_id != fine.id:
+            raise error
+        return read_facts(session, request_id)
+
+    monkeypatch.setattr(certification, "AT_ONCE", 2)
+    monkeypatch.setattr(certification, "read_facts", read)
+    assert [certifier.certify_unlearning() for _ in range(2)] == [0, 1]
+    monkeypatch.setattr(certification, "read_facts", read_facts)
+    assert certifier.certify_unlearning() == len(failing)
