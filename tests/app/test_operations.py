@@ -30,9 +30,22 @@ async def test_alive_and_ready(app: FastAPI, world: World) -> None:
     async with calling(app, None) as anybody:
         assert (await anybody.get("/healthz")).json() == {"status": "ok"}
         assert (await anybody.get("/readyz")).json() == {"status": "ready", "storage": "ok"}
-        world.run("UPDATE alembic_version SET version_num = 'older'")
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE alembic_version SET version_num = '0001'", "DELETE FROM alembic_version"]
+)
+async def test_not_ready_while_the_schema_is_older(app: FastAPI, world: World, change: str) -> None:
+    world.run(change)
+    async with calling(app, None) as anybody:
         answer = await anybody.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "schema_outdated")
+
+
+async def test_ready_while_the_schema_is_newer_as_it_is_in_an_upgrade(app: FastAPI, world: World) -> None:
+    world.run("UPDATE alembic_version SET version_num = '9999'")
+    async with calling(app, None) as anybody:
+        assert (await anybody.get("/readyz")).status_code == 200
 
 
 async def test_ready_without_storage_because_requests_need_none(
