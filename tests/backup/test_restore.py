@@ -55,7 +55,8 @@ def test_what_was_deleted_after_the_backup_is_deleted_again(
     assert Journal(app_sessions, storage).write() == 2
     world.execute("UPDATE jobs SET status = 'cancelled' WHERE id = :id", id=job.id)
     world.execute(
-        "UPDATE deletion_requests SET status = 'cancelled', finished_at = now() WHERE id = :id",
+        "UPDATE deletion_requests SET status = 'cancelled', finished_at = now(), journaled_at = NULL"
+        " WHERE id = :id",
         id=taken_back.id,
     )
     assert Journal(app_sessions, storage).write() == 1

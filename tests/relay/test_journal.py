@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import journal as entries
+from app.core import settling
 from app.core.journal import Entry, read_entries
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.relay import journal
 from app.relay.journal import Journal
 from app.relay.service import Relay
+from models import Job
 from tests.worker.world import World
 
 
@@ -83,3 +85,21 @@ def test_a_storage_that_fails_keeps_no_alarm_back(
     relay.sweep()
     assert world.value(raised) == 5
     relay._sessions.kw["bind"].dispose()
+
+
+def test_a_cancellation_that_began_before_the_entry_was_written_is_written_too(
+    world: World, sessions: sessionmaker[Session], storage: Storage
+) -> None:
+    job, request = world.job_with_request(world.ready_model(world.tenant()))
+    world.execute(
+        "UPDATE jobs SET status = 'running', fence = 1, attempt = 1, lease_expires_at = now() WHERE id = :id",
+        id=job.id,
+    )
+    world.execute("UPDATE deletion_requests SET status = 'running'")
+    with sessions.begin() as session:
+        running = session.get_one(Job, job.id)
+        assert Journal(sessions, storage).write() == 1
+        settling.cancel(session, running, "somebody")
+    assert Journal(sessions, storage).write() == 1
+    assert [(entry.id, entry.cancelled) for entry in read_entries(storage)] == [(request.id, True)]
+    assert Journal(sessions, storage).write() == 0
