@@ -33,6 +33,7 @@ from app.jobs.endpoints import router as jobs
 from app.lookups.endpoints import router as lookups
 from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
+from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
@@ -102,6 +103,7 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     background: set[asyncio.Task[None]] = set()
     app.state.settings = settings
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
+    app.state.queue_gauges = QueueGauges(app.state.sessions)
     app.state.storage = Storage(settings.storage_url)
     app.state.storage_probe = StorageProbe(app.state.storage)
     app.state.threads = threads

@@ -20,9 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, Identified, one_of
 from models.states import RunStatus
 
-UNJOURNALED = (
-    "status IS NOT NULL AND (journaled_at IS NULL OR (status = 'cancelled' AND journaled_at < finished_at))"
-)
+UNJOURNALED = "status IS NOT NULL AND journaled_at IS NULL"
 
 
 class InstanceList(Identified, Base):
@@ -95,7 +93,9 @@ class DeletionRequest(Identified, Base):
     extension: Mapped[dict[str, Any] | None] = mapped_column(sort_order=4)  # see its schema
     # Raised already: acknowledge_soon, acknowledge_passed, due_soon, due_passed.
     alarms: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", sort_order=5)
-    # When the storage's journal last got to know of it: what a restored database is brought up to date with.
+    # When the storage's journal got to know of it: what a restored database is brought up to date with.
+    # Cleared by whoever cancels the request, because the journal has to know of that as well. (A comparison
+    # with finished_at would not do: that is when the cancelling transaction began, not when others see it.)
     journaled_at: Mapped[datetime | None] = mapped_column(sort_order=6)
 
     __table_args__ = (

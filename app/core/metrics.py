@@ -1,6 +1,6 @@
 """Prometheus metrics of this process: HTTP by route template, and the queue as the database tells it."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import Scope
 
 REQUESTS = Counter("lethe_http_requests_total", "HTTP requests", ["method", "route", "status"])
@@ -17,13 +17,23 @@ REVIEWED_JOBS = Gauge("lethe_jobs_needs_review", "Jobs whose candidate waits for
 UNSENT = Gauge("lethe_outbox_unsent", "Wake-ups that the relay has not sent yet")
 EXPIRED_LEASES = Gauge("lethe_leases_expired", "Jobs whose lease has run out and that nobody reclaimed yet")
 
+# What names tenants and their models is not for everybody: a registry of its own.
+OF_TENANTS = CollectorRegistry()
 _MODEL = ["tenant", "model"]
-REQUESTS_UNSETTLED = Gauge("lethe_requests_unsettled", "Deletion requests that are not settled", _MODEL)
+REQUESTS_UNSETTLED = Gauge(
+    "lethe_requests_unsettled", "Deletion requests that are not settled", _MODEL, registry=OF_TENANTS
+)
 OLDEST_REQUEST_SECONDS = Gauge(
-    "lethe_requests_oldest_seconds", "Age of the oldest request that is not settled", _MODEL
+    "lethe_requests_oldest_seconds",
+    "Age of the oldest request that is not settled",
+    _MODEL,
+    registry=OF_TENANTS,
 )
 DUE_DAYS = Gauge(
-    "lethe_requests_due_days", "Days to the nearest due date of a request that is not settled", _MODEL
+    "lethe_requests_due_days",
+    "Days to the nearest due date of a request that is not settled",
+    _MODEL,
+    registry=OF_TENANTS,
 )
 
 # Of the attempts that began within a day: the database forgets none, and a scrape must not read them all.

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     due_warning_days: float = Field(7.0, ge=0)
     acknowledge_warning_days: float = Field(2.0, ge=0)
 
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="What a scraper of /metrics sends as its bearer token; without one, no tenant is told of",
+    )
     database_pool_size: int = 10
     statement_timeout_seconds: float = 30.0
     log_level: str = "INFO"

@@ -25,6 +25,7 @@ WITH moved AS (
   UPDATE deletion_requests
   SET status = :after, revision = revision + 1,
       finished_at = CASE WHEN :settled THEN now() END,
+      journaled_at = CASE WHEN :after <> 'cancelled' THEN journaled_at END,
       result_version_id = :version_id, error_code = :code, error_detail = :detail
   WHERE job_id = :job_id AND status = ANY(:before)
     AND (NOT :only_withdrawn OR cancel_requested_at IS NOT NULL OR status = 'cancelling')

@@ -30,6 +30,7 @@ WITH moved AS (
   UPDATE deletion_requests
   SET status = :status, revision = revision + 1,
     finished_at = CASE WHEN :status = 'cancelled' THEN now() END,
+    journaled_at = CASE WHEN :status <> 'cancelled' THEN journaled_at END,
     cancel_requested_at = CASE WHEN :status IN ('cancelled', 'cancelling') THEN now() END
   WHERE id = ANY(CAST(:ids AS uuid[])) AND status <> :status
   RETURNING id, tenant_id, job_id

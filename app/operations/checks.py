@@ -12,15 +12,21 @@ from app.core.errors import Unavailable
 
 
 async def schema_is_current(session: AsyncSession) -> None:
-    """Raises `Unavailable`; SQLAlchemy's errors when the database is away."""
+    """The schema is as new as this code or newer. Raises `Unavailable`; SQLAlchemy's errors when the database
+    is away."""
     found = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    if found != newest_revision():
+    newest, older = _revisions()
+    # One that this code does not know was made after it: it goes on working with that.
+    if found is None or found in older:
         raise Unavailable(
-            f"The schema is at {found}, not at {newest_revision()}: run `python -m migrations`.",
+            f"The schema is at {found}, not at {newest}: run `python -m migrations`.",
             code="schema_outdated",
         )
 
 
 @lru_cache(maxsize=1)
-def newest_revision() -> str | None:
-    return ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest that this code knows, and all those before it."""
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    newest = scripts.get_current_head()
+    return newest, frozenset(each.revision for each in scripts.walk_revisions()) - {newest}

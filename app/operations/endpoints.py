@@ -1,20 +1,25 @@
 """For operators and their machines: liveness, readiness, metrics."""
 
 import asyncio
+from contextlib import suppress
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import RedirectResponse, Response
 
 from app.core.errors import Unavailable
+from app.core.metrics import OF_TENANTS
 from app.core.openapi import problems
 from app.operations import checks
-from app.operations.queue_metrics import refresh
+from app.operations.metrics_token import bearer, may_read_of_tenants
 from app.operations.storage_probe import StorageState
 
 router = APIRouter(tags=["Operations"])
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 class Health(BaseModel):
@@ -51,13 +56,14 @@ async def readyz(request: Request) -> Readiness:
 
 @router.get(
     "/metrics",
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **problems(422)},
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **problems(401, 422)},
 )
-async def metrics(request: Request) -> Response:
-    """This process's counters, and the queue as the database tells it."""
-    try:
-        async with request.app.state.sessions() as session:
-            await refresh(session)
-    except SQLAlchemyError:
-        pass  # the counters are worth having when the database is away, most of all then
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request, credentials: _Credentials) -> Response:
+    """This process's counters, and the queue as the database tells it. What names tenants and models is told
+    only where the operator has set a token, and only to those who send it."""
+    state = request.app.state
+    of_tenants = may_read_of_tenants(state.settings, credentials)
+    with suppress(SQLAlchemyError):  # the counters are worth having most of all when the database is away
+        await state.queue_gauges.refresh()
+    told = generate_latest() + (generate_latest(OF_TENANTS) if of_tenants else b"")
+    return Response(told, media_type=CONTENT_TYPE_LATEST)

@@ -3,11 +3,16 @@
 Every API process reads the same rows: aggregate over instances with max(), not with sum().
 """
 
+import asyncio
+import time
+
 from prometheus_client import Gauge
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core import metrics
+
+SECONDS_BETWEEN_READINGS = 5.0
 
 _QUEUE = text("""
 SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
@@ -63,8 +68,27 @@ _MEMORY = text(
 )
 
 
-async def refresh(session: AsyncSession) -> None:
-    """Read the database. Raises SQLAlchemy's errors when it is away."""
+class QueueGauges:
+    """Reads the database for scrapers, however many there are and however often they come."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+        self._reading = asyncio.Lock()
+        self._next = 0.0
+
+    async def refresh(self) -> None:
+        """Unless they were read a moment ago. Raises SQLAlchemy's errors when the database is away."""
+        async with self._reading:
+            if time.monotonic() < self._next:
+                return
+            try:
+                async with self._sessions() as session:
+                    await _refresh(session)
+            finally:
+                self._next = time.monotonic() + SECONDS_BETWEEN_READINGS
+
+
+async def _refresh(session: AsyncSession) -> None:
     row = (await session.execute(_QUEUE)).one()
     metrics.QUEUED_JOBS.set(row.queued)
     metrics.RUNNING_JOBS.set(row.running)

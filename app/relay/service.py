@@ -24,7 +24,7 @@ from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
-from app.relay.journal import write_journal
+from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
 from app.relay.sealing import seal_entries, sign_checkpoints
 from app.relay.unanswered import cancel_unheard, expire_reviews
@@ -32,6 +32,7 @@ from app.relay.unanswered import cancel_unheard, expire_reviews
 CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
+SECONDS_BETWEEN_ALARMS = 20.0
 SECONDS_PER_DAY = 86400.0
 
 
@@ -44,6 +45,7 @@ class Relay:
         self._url = settings.database_url.get_secret_value()
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
         self._storage = Storage(settings.storage_url)
+        self._journal = Journal(self._sessions, self._storage)
         self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
         self._listener: psycopg.Connection | None = None
         self._broker_backoff = 0.0
@@ -55,6 +57,7 @@ class Relay:
             else None
         )
         self._next_checkpoint = 0.0
+        self._next_alarms = 0.0
         self._ended = threading.Event()
         self._log = get_logger(__name__)
 
@@ -88,11 +91,13 @@ class Relay:
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
+        if time.monotonic() >= self._next_alarms:
+            self._next_alarms = time.monotonic() + SECONDS_BETWEEN_ALARMS
+            self._guarded("deadlines", self._raise_alarms)
 
     def record(self) -> None:
         """What was accepted enters the journal; what was done is certified, and the audit log sealed."""
-        while self._guarded("journal", lambda: write_journal(self._sessions, self._storage)):
-            pass
+        self._guarded("journal", self._journal.write)
         if self._certifier is not None:
             self._guarded("certify", self._certifier.certify_unlearning)
         self._guarded("seal", lambda: seal_entries(self._sessions))
@@ -103,7 +108,6 @@ class Relay:
     def dispose(self) -> None:
         """Everything that can wait a little, once."""
         settings = self._settings
-        self._guarded("deadlines", self._raise_alarms)
         self._guarded(
             "orphans",
             lambda: remove_orphans(
@@ -152,10 +156,10 @@ class Relay:
         self._broker_backoff = min(LONGEST_BACKOFF, max(0.5, 2 * self._broker_backoff))
         self._broker_rests_until = time.monotonic() + self._broker_backoff
 
-    def _guarded(self, step: str, do: Callable[[], object]) -> object:
-        """What `do` returns; None when it failed."""
+    def _guarded(self, step: str, do: Callable[[], object]) -> None:
+        """Do it; when it fails, say so."""
         try:
-            return do()
+            do()
         except SQLAlchemyError as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except StorageError as error:
@@ -163,7 +167,6 @@ class Relay:
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.
             self._log.exception("step_broken", step=step)
-        return None
 
     def _listen(self) -> None:
         if self._listener is not None and not self._listener.closed:

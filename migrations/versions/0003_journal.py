@@ -12,7 +12,7 @@ depends_on = None
 
 INDEX = """
 CREATE INDEX ix_deletion_requests_unjournaled ON deletion_requests (id)
-WHERE status IS NOT NULL AND (journaled_at IS NULL OR (status = 'cancelled' AND journaled_at < finished_at))
+WHERE status IS NOT NULL AND journaled_at IS NULL
 """
 
 

@@ -308,3 +308,14 @@ async def test_a_data_set_without_models(client: httpx.AsyncClient, world: World
         "/v1/deletion-requests", json=body(model=None, dataset="scans", tasks=["colour"])
     )
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_task")
+
+
+async def test_what_is_cancelled_enters_the_journal_once_more(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+    made = (await client.post("/v1/deletion-requests", json=body)).json()
+    world.run("UPDATE deletion_requests SET journaled_at = now() + interval '1 hour'")
+    await client.post(f"/v1/deletion-requests/{made['id']}/cancel")
+    assert world.run("SELECT journaled_at FROM deletion_requests") is None

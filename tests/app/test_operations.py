@@ -6,6 +6,7 @@ import threading
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app.core.settings import Settings
 from app.main import create_app
@@ -13,6 +14,21 @@ from tests.app.conftest import calling
 from tests.app.world import World
 
 pytestmark = pytest.mark.anyio
+
+TOKEN = "scrapers-only"
+
+
+def require_token(app: FastAPI, monkeypatch: pytest.MonkeyPatch, token: str | None = TOKEN) -> None:
+    secret = None if token is None else SecretStr(token)
+    changed = app.state.settings.model_copy(update={"metrics_token": secret})
+    monkeypatch.setattr(app.state, "settings", changed)
+
+
+async def scraped(app: FastAPI) -> str:
+    async with calling(app, TOKEN) as scraper:
+        answer = await scraper.get("/metrics")
+        assert answer.status_code == 200
+        return answer.text
 
 
 async def test_the_root_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
@@ -30,9 +46,22 @@ async def test_alive_and_ready(app: FastAPI, world: World) -> None:
     async with calling(app, None) as anybody:
         assert (await anybody.get("/healthz")).json() == {"status": "ok"}
         assert (await anybody.get("/readyz")).json() == {"status": "ready", "storage": "ok"}
-        world.run("UPDATE alembic_version SET version_num = 'older'")
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE alembic_version SET version_num = '0001'", "DELETE FROM alembic_version"]
+)
+async def test_not_ready_while_the_schema_is_older(app: FastAPI, world: World, change: str) -> None:
+    world.run(change)
+    async with calling(app, None) as anybody:
         answer = await anybody.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "schema_outdated")
+
+
+async def test_ready_while_the_schema_is_newer_as_it_is_in_an_upgrade(app: FastAPI, world: World) -> None:
+    world.run("UPDATE alembic_version SET version_num = '9999'")
+    async with calling(app, None) as anybody:
+        assert (await anybody.get("/readyz")).status_code == 200
 
 
 async def test_ready_without_storage_because_requests_need_none(
@@ -93,7 +122,11 @@ async def test_metrics_are_counted_by_route(client: httpx.AsyncClient, world: Wo
     assert "lethe_jobs_oldest_queued_seconds" in text
 
 
-async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncClient, world: World) -> None:
+async def test_metrics_tell_what_an_operator_is_paged_for(
+    app: FastAPI, client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.operations.queue_metrics.SECONDS_BETWEEN_READINGS", 0.0)
+    require_token(app, monkeypatch)
     world.ready_model()
     body = {"model": "reader", "instances": ["scan-1"], "tasks": "all", "regulation": "gdpr"}
     made = (await client.post("/v1/deletion-requests", json=body)).json()
@@ -114,7 +147,7 @@ async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncCli
         """UPDATE jobs SET report = '{"run": {"seconds": {"loading": 1.5}, "device": "cpu",
         "peak_memory_bytes": 4096}}' WHERE kind = 'unlearn'"""
     )
-    told = (await client.get("/metrics")).text
+    told = await scraped(app)
     where = 'model="reader",tenant="acme"'
     assert f"lethe_requests_unsettled{{{where}}} 1.0" in told
     assert f"lethe_requests_oldest_seconds{{{where}}}" in told
@@ -129,4 +162,46 @@ async def test_metrics_tell_what_an_operator_is_paged_for(client: httpx.AsyncCli
     assert 'lethe_device_peak_memory_bytes_last_day{device="cpu"} 4096.0' in told
     assert "lethe_outbox_unsent 1.0" in told
     await client.post(f"/v1/deletion-requests/{made['id']}/cancel")
-    assert "lethe_requests_unsettled{" not in (await client.get("/metrics")).text
+    assert "lethe_requests_unsettled{" not in await scraped(app)
+
+
+async def test_metrics_are_for_those_who_send_the_token(
+    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_token(app, monkeypatch)
+    async with calling(app, None) as anybody:
+        for caller in (anybody, client):  # an API key is no token
+            answer = await caller.get("/metrics")
+            assert (answer.status_code, answer.json()["code"]) == (401, "metrics_token_invalid")
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert "lethe_jobs_queued" in await scraped(app)
+
+
+@pytest.mark.parametrize("token", [None, ""])
+async def test_without_a_token_everybody_reads_what_names_no_tenant(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+) -> None:
+    require_token(app, monkeypatch, token)
+    world.ready_model()
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all", "regulation": "gdpr"}
+    await client.post("/v1/deletion-requests", json=body)
+    async with calling(app, None) as anybody:
+        told = (await anybody.get("/metrics")).text
+    assert "lethe_jobs_queued 1.0" in told
+    assert "acme" not in told
+    assert "reader" not in told
+
+
+async def test_metrics_read_the_database_now_and_then_however_often_they_are_asked_for(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    assert "lethe_jobs_queued 0.0" in (await client.get("/metrics")).text
+    body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+    await client.post("/v1/deletion-requests", json=body)
+    assert "lethe_jobs_queued 0.0" in (await client.get("/metrics")).text

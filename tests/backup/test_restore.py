@@ -16,7 +16,7 @@ from app.core.database import sync_engine
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
-from app.relay.journal import write_journal
+from app.relay.journal import Journal
 from app.standalone.postgres import PostgresServer
 from models import RegisteredModel
 from tests.database import Database
@@ -45,21 +45,22 @@ def test_what_was_deleted_after_the_backup_is_deleted_again(
     _, before = world.job_with_request(model, instances=["p0"])
     assert run_next(equipment)
     storage, kept = equipment.storage, Storage(f"file://{tmp_path}/kept")
-    write_journal(app_sessions, storage)
+    Journal(app_sessions, storage).write()
     dump(str(world.engine.url.render_as_string(hide_password=False)), tmp_path / "dump", postgres.binaries)
     copy_objects(storage, kept)
 
     _, after = world.job_with_request(model, instances=["p1", "p2"], tasks=["colour"])
     assert run_next(equipment)
     job, taken_back = world.job_with_request(model, instances=["p3"])
-    assert write_journal(app_sessions, storage) == 2
+    assert Journal(app_sessions, storage).write() == 2
     world.execute("UPDATE jobs SET status = 'cancelled' WHERE id = :id", id=job.id)
     world.execute(
-        "UPDATE deletion_requests SET status = 'cancelled', finished_at = now() WHERE id = :id",
+        "UPDATE deletion_requests SET status = 'cancelled', finished_at = now(), journaled_at = NULL"
+        " WHERE id = :id",
         id=taken_back.id,
     )
-    assert write_journal(app_sessions, storage) == 1
-    assert write_journal(app_sessions, storage) == 0
+    assert Journal(app_sessions, storage).write() == 1
+    assert Journal(app_sessions, storage).write() == 0
 
     # The database is gone, and of the storage everything but the journal.
     root = Path(world.settings.storage_url.removeprefix("file://"))
@@ -98,7 +99,7 @@ def test_a_request_taken_back_after_the_backup_stays_taken_back(
     storage = Storage(settings.storage_url)
     _, request = world.job_with_request(world.ready_model(world.tenant()))
     world.execute("UPDATE deletion_requests SET status = 'cancelled', finished_at = now()")
-    assert write_journal(app_sessions, storage) == 1
+    assert Journal(app_sessions, storage).write() == 1
     world.execute("ALTER TABLE deletion_requests DISABLE TRIGGER enforce_transition")
     world.execute("UPDATE deletion_requests SET status = 'queued', finished_at = NULL")
     done = reapply_journal(sessionmaker(world.engine), storage)
