@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.certificates.limits import MEASURABLE
 from app.certificates.plots import Axis, Point, Row, draw, points_axis
 
 Z_95 = 1.959964
@@ -74,6 +75,12 @@ def _reading(task: dict[str, Any]) -> str | None:
     )
     if forget is None or holdout is None or not task.get("named"):
         return None
+    counts = [int(task[part]["after"].get("n", 0)) for part in ("forget", "holdout")]
+    if min(counts) < MEASURABLE:
+        return (
+            f"Too few to tell by this score ({counts[0]:,} forgotten, {counts[1]:,} never seen; at least "
+            f"{MEASURABLE} of each are needed)."
+        )
     difference = forget.value - holdout.value
     margin = hypot((forget.high - forget.low) / 2, (holdout.high - holdout.low) / 2)
     told = f"difference {difference:+.1f} points, give or take {margin:.1f}".replace("-", "−")

@@ -58,7 +58,13 @@ def report(requests: list[str]) -> dict[str, Any]:
             {"reference": each, "task": "digit", "instances": 2, "measured_on": "batch of 60", "forget": None}
             for each in requests
         ],
-        "gates": {"bounds": {"retained_drop": 5.0}, "passed": True, "missed": []},
+        "gates": {
+            "bounds": {"retained_drop": 5.0, "forget_excess": 10.0},
+            "passed": True,
+            "missed": [],
+            "decided": [{"gate": "retained_drop", "task": "digit", "kept": True, "says": "Lost 1: kept."}],
+            "not_measured": [{"gate": "forget_excess", "task": "digit", "says": "Too few: 2 forgotten."}],
+        },
         "run": {
             "requests": requests,
             "method": "interference_aware",
@@ -150,6 +156,10 @@ async def test_a_certificate_is_handed_out_as_it_was_signed(
     text = verify_certificate(file, await known_keys(client, tmp_path)).text()
     assert made["id"] in text
     assert "98.0 (95 %: 95.0 to 101.0) before and 61.0" in text
+    proven, _, not_proven = text.partition("NOT proven:")
+    assert "bound of the policy: Lost 1: kept." in proven
+    assert "Too few: 2 forgotten." not in proven
+    assert "Too few: 2 forgotten." in not_proven
 
 
 async def test_a_request_on_a_data_set_has_a_bundle(
@@ -234,6 +244,8 @@ async def test_the_page_shows_what_was_signed_and_loads_nothing(
     assert "in time, due by" in answer.text
     assert "put off from 1 December 2026; notice was given on 20 November 2026: More models" in answer.text
     assert "What this certificate does not prove" in answer.text
+    assert "<li>Lost 1: kept.</li>" in answer.text
+    assert "<li>Too few: 2 forgotten.</li>" in answer.text
     assert "By this score, the forgotten data cannot be told from data never seen" in answer.text
     assert re.search(r"98\.0 → 61\.0", answer.text)
     assert settings.hash_key_id in answer.text

@@ -276,3 +276,28 @@ def test_what_cannot_be_certified_stands_in_nobodys_way(
     assert [certifier.certify_unlearning() for _ in range(2)] == [0, 1]
     monkeypatch.setattr(certification, "read_facts", read_facts)
     assert certifier.certify_unlearning() == len(failing)
+
+
+def test_a_small_requests_certificate_claims_no_bound_that_was_not_measured(
+    world: World, equipment: Equipment, model: RegisteredModel, certifier: Certifier, tmp_path: Path
+) -> None:
+    job = world.open_job(model, method="interference_aware")
+    request = world.deletion(model, job, ["p0", "p1"], ["colour"])
+    assert run_next(equipment)
+    assert certifier.certify_unlearning() == 1
+    issued = envelope(world, request.id)
+    gates = statement(issued)["predicate"]["gates"]
+    assert {each["gate"] for each in gates["decided"]} == {"retained_drop"}
+    gaps = {(each["gate"], each["task"]) for each in gates["not_measured"]}
+    assert ("forget_excess", "colour") in gaps
+    file = tmp_path / "certificate.json"
+    file.write_text(issued)
+    text = verify_certificate(file, keys(certifier, tmp_path)).text()
+    proven, _, not_proven = text.partition("NOT proven:")
+    assert "loss on retained supervision" in proven
+    assert "could not be measured" not in proven
+    assert "could not be measured, too few (2 forgotten" in not_proven
+    page = render([issued])
+    assert "Too few to tell by this score (2 forgotten" in page
+    assert "could not be measured, too few (2 forgotten" in page
+    assert "cannot be told from data never seen" not in page

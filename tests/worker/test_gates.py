@@ -7,7 +7,7 @@ import pytest
 from models import RegisteredModel
 from tests.worker.world import World
 from worker.equipment import Equipment
-from worker.pipeline.gates import missed_gates
+from worker.pipeline.gates import gate_record, missed_gates
 from worker.run import run_next
 
 
@@ -59,6 +59,20 @@ def test_what_keeps_its_bounds_or_cannot_be_measured_passes(parts: dict[str, Any
 def test_retraining_cannot_have_kept_what_it_never_saw() -> None:
     excess = {"forget": figures(99, 99), "holdout": figures(80, 80)}
     assert missed_gates(report("exact", **excess), BOUNDS) == []
+
+
+def test_what_was_not_measured_was_neither_kept_nor_missed() -> None:
+    small = {"forget": figures(99, 95, n=2), "holdout": figures(80, 80)}
+    record = gate_record(report(**small), BOUNDS, [])
+    assert (record["passed"], record["decided"]) == (None, [])
+    [gap] = record["not_measured"]
+    assert (gap["gate"], gap["instances"]) == ("forget_excess", {"forget": 2, "holdout": 50})
+    assert "too few (2 forgotten and 50 in the holdout; 50 are needed)" in gap["says"]
+    record = gate_record(report(retain=figures(90, 86), **small), BOUNDS, [])
+    assert record["passed"] is True
+    assert [(each["gate"], each["kept"]) for each in record["decided"]] == [("retained_drop", True)]
+    assert [each["gate"] for each in record["not_measured"]] == ["forget_excess"]
+    assert gate_record(report("exact", **small), BOUNDS, [])["not_measured"] == []
 
 
 @pytest.fixture

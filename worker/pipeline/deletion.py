@@ -23,7 +23,7 @@ from worker.jobs.monitor import Stopped
 from worker.jobs.running import Running
 from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import evaluate
-from worker.pipeline.gates import missed_gates
+from worker.pipeline.gates import gate_record, missed_gates
 from worker.pipeline.load import Loaded, load
 from worker.pipeline.publish import publish, publish_approved
 from worker.pipeline.sign import sign_checkpoint
@@ -65,11 +65,7 @@ def _judge(
     """Publish the candidate if it passes the gates; otherwise do as the policy says."""
     gates = loaded.registered.policy.get("gates", {})
     missed = missed_gates(report, gates)
-    report["gates"] = {
-        "bounds": gates,
-        "passed": not missed,
-        "missed": [miss.sentence() for miss in missed],
-    }
+    report["gates"] = gate_record(report, gates, missed)
     if not missed:
         publish(running, report, artifact_id, written)
         return

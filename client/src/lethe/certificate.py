@@ -75,6 +75,9 @@ def _tell(statement: Statement, findings: Findings) -> None:
     tell = _unlearning if statement.type == UNLEARNING else _disposal
     findings.proven += [f"The service states: {sentence}" for sentence in tell(predicate, statement.subjects)]
     findings.not_proven += [str(sentence) for sentence in predicate["does_not_prove"]]
+    findings.not_proven += [
+        f"That a bound of the policy was kept: {says}" for says in _gates(predicate, "not_measured")
+    ]
 
 
 def _unlearning(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
@@ -98,7 +101,13 @@ def _unlearning(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str
             f"guarantee {predicate['guarantee']}."
         )
         sentences += _figures(predicate["measurements"]["tasks"], request["tasks"])
+        sentences += [f"bound of the policy: {says}" for says in _gates(predicate, "decided")]
     return sentences
+
+
+def _gates(predicate: dict[str, Any], which: str) -> list[str]:
+    """What was decided about the policy's bounds, or what could not be measured."""
+    return [str(entry["says"]) for entry in (predicate.get("gates") or {}).get(which, [])]
 
 
 def _figures(tasks: dict[str, Any], named: list[str]) -> list[str]:
