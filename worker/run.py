@@ -14,6 +14,7 @@ from app.core.backoff import delay_after
 from app.core.logging import get_logger
 from models import Job, JobKind
 from worker.engine.contract import Refused
+from worker.engine.data import listening
 from worker.equipment import Equipment
 from worker.jobs.claim import claim_next
 from worker.jobs.heartbeat import Heartbeat, Order
@@ -75,7 +76,8 @@ def _run(equipment: Equipment, claim: Claim, folder: Path) -> None:
 def _attempt(running: Running) -> None:
     """Run the pipeline and settle what it did not settle itself."""
     try:
-        PIPELINES[running.claim.kind](running)
+        with listening(running.monitor.check):
+            PIPELINES[running.claim.kind](running)
     except LeaseLost:
         log.warning("lease_lost")
     except Stopped as stopped:
