@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -21,6 +22,7 @@ from app.core.logging import configure_logging, get_logger
 from app.core.queue import QUEUE, celery_client
 from app.core.settings import get_settings
 from worker.equipment import require_database
+from worker.jobs.run_folders import remove_left_over
 from worker.tasks import NAME_VARIABLE
 
 SECONDS_BETWEEN_ORDERS = 1.0
@@ -72,6 +74,17 @@ def _name_worker(**_: Any) -> None:
     os.environ[NAME_VARIABLE] = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
+def _clear_up(**_: Any) -> None:
+    """In the parent, before it takes jobs."""
+    try:
+        removed = remove_left_over(Path(get_settings().cache_folder))
+    except OSError as error:
+        get_logger(__name__).warning("run_folders_not_removed", error=type(error).__name__)
+        return
+    if removed:
+        get_logger(__name__).info("run_folders_removed", folders=removed)
+
+
 def _warm_up(**_: Any) -> None:
     """In the child, before it says that it is up: all that the first job would wait for, its lease running.
     The first optimizer of a process imports some eight hundred modules of torch."""
@@ -104,5 +117,6 @@ def _order_to_drain() -> None:
 
 signals.setup_logging.connect(_log_our_way)
 signals.worker_init.connect(_name_worker)
+signals.worker_init.connect(_clear_up)
 signals.worker_process_init.connect(_warm_up)
 signals.worker_shutting_down.connect(_drain)

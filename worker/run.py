@@ -1,6 +1,5 @@
 """One job from claim to settlement: whatever happens in between, its row says so."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from app.core.backoff import delay_after
 from app.core.logging import get_logger
 from models import Job, JobKind
 from worker.engine.contract import Refused
+from worker.engine.data import listening
 from worker.equipment import Equipment
 from worker.jobs.claim import claim_next
 from worker.jobs.heartbeat import Heartbeat, Order
 from worker.jobs.lease import Claim, LeaseLost
 from worker.jobs.memory import PeakMemory
 from worker.jobs.monitor import JobMonitor, Stopped
+from worker.jobs.run_folders import run_folder
 from worker.jobs.running import Running
 from worker.jobs.snapshots import SnapshotStore
 from worker.jobs.watchdog import Watchdog
@@ -42,12 +43,11 @@ def run_next(equipment: Equipment) -> bool:
     The folder comes first: a worker whose disk is full or read-only raises here, and spoils no job's attempt.
     """
     cache = Path(equipment.settings.cache_folder)
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=cache, ignore_cleanup_errors=True) as name:
+    with run_folder(cache) as folder:
         claim = claim_next(equipment.sessions, equipment.settings, equipment.name)
         if claim is None:
             return False
-        _run_logged(equipment, claim, Path(name))
+        _run_logged(equipment, claim, folder)
     return True
 
 
@@ -75,7 +75,8 @@ def _run(equipment: Equipment, claim: Claim, folder: Path) -> None:
 def _attempt(running: Running) -> None:
     """Run the pipeline and settle what it did not settle itself."""
     try:
-        PIPELINES[running.claim.kind](running)
+        with listening(running.monitor.check):
+            PIPELINES[running.claim.kind](running)
     except LeaseLost:
         log.warning("lease_lost")
     except Stopped as stopped:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.core.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 SECRETS = {
     "LETHE_OWNER_PASSWORD",
@@ -86,3 +88,22 @@ def test_each_key_to_sign_with_is_where_it_is_needed(services: dict[str, Any], k
 def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:${LETHE_PORT:-8000}:8000"]}
+
+
+def test_what_an_operator_may_want_to_change_reaches_every_process(services: dict[str, Any]) -> None:
+    names = {
+        "LETHE_REGULATIONS",
+        "LETHE_REVIEW_DAYS",
+        "LETHE_STALL_SECONDS",
+        "LETHE_URGENT_DAYS",
+        "LETHE_AUDIT_CHECKPOINT_SECONDS",
+        "LETHE_DUE_WARNING_DAYS",
+        "LETHE_ACKNOWLEDGE_WARNING_DAYS",
+    }
+    for service in ("api", "relay", "worker"):
+        given = services[service]["environment"]
+        assert names <= set(given)
+        assert given["LETHE_REGULATIONS"] is None  # as the environment has it, or not at all
+        for name in names - {"LETHE_REGULATIONS"}:
+            default = Settings.model_fields[name.removeprefix("LETHE_").lower()].default
+            assert given[name] == f"${{{name}:-{default:g}}}"

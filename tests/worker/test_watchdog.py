@@ -1,12 +1,15 @@
 """A run that hangs loses its process, and with it the device."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from models import RegisteredModel
 from tests.worker.scripted import playing
+from tests.worker.tiny import Tiny
 from tests.worker.world import World
+from worker.engine.data import FORMATS, Description, Format, alive
 from worker.equipment import equip, put_away
 from worker.jobs import watchdog
 from worker.jobs.monitor import JobMonitor
@@ -39,6 +42,32 @@ def test_it_is_ended_when_it_neither_obeys_nor_asks(
 
     with playing(monkeypatch, hang):
         assert run_next(own)
+    put_away(own)
+
+
+@pytest.mark.parametrize("shows_life", [True, False])
+def test_reading_may_take_long_as_long_as_it_shows_life(
+    world: World, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, shows_life: bool
+) -> None:
+    """Block by block: four times as long as a run may be silent."""
+    ended = threading.Event()
+    settings = world.settings.model_copy(update={"stall_seconds": 1.0, "lease_seconds": 1.5})
+    own = equip(settings, "reads", abandon=ended.set)
+    tenant = world.tenant(roots=[str(tiny.folder)])
+    world.dataset(tenant, str(tiny.train), None)
+    arrays = FORMATS["arrays"]
+
+    def describe(path: Path) -> Description:
+        for _ in range(40):
+            if shows_life:
+                alive()
+            if ended.wait(0.1):
+                break
+        return arrays.describe(path)
+
+    monkeypatch.setitem(FORMATS, "arrays", Format(describe, arrays.open))
+    assert run_next(own)
+    assert ended.is_set() is not shows_life
     put_away(own)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.engine.data import Description, describe
+from worker.engine.data import Description, alive, describe
 
 TRUSTED_SECONDS = 7 * 24 * 3600.0
 _SETTLED_SECONDS = 2.0
@@ -61,6 +61,7 @@ def stamp_of(path: Path) -> Stamp:
     """Of a file, or of all files below a folder."""
     digest, newest = hashlib.sha256(), 0.0
     for name, entry in _entries(path):
+        alive()
         facts = (name, entry.st_size, entry.st_ino, entry.st_dev, entry.st_mtime_ns, entry.st_ctime_ns)
         digest.update(repr(facts).encode())
         newest = max(newest, entry.st_mtime, entry.st_ctime)

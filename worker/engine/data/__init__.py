@@ -9,6 +9,7 @@ from worker.engine.data.arrays import describe_arrays, open_arrays
 from worker.engine.data.description import Description, TargetDescription
 from worker.engine.data.holdout import Subset, check_disjoint, split_holdout
 from worker.engine.data.mtan import describe_cityscapes, describe_nyuv2, open_cityscapes, open_nyuv2
+from worker.engine.data.signs_of_life import alive, listening
 from worker.engine.plugins import broken, load_plugin, plugin_names
 
 
@@ -60,8 +61,10 @@ __all__ = [
     "Format",
     "Subset",
     "TargetDescription",
+    "alive",
     "check_disjoint",
     "describe",
+    "listening",
     "open_data",
     "split_holdout",
 ]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from worker.engine.contract import Batch, Refused, TaskSpec
 from worker.engine.data.description import Description, TargetDescription
+from worker.engine.data.signs_of_life import alive
 from worker.engine.tasks import kind_of
 
 Array = np.ndarray[Any, Any]
@@ -79,6 +80,7 @@ def open_arrays(path: Path, tasks: tuple[TaskSpec, ...]) -> ArraysData:
     targets: dict[str, Tensor] = {}
     columns: list[Tensor] = []
     for spec in tasks:
+        alive()
         if spec.name not in found:
             raise Refused(
                 "data_target_missing",
@@ -190,6 +192,7 @@ def _check_finite(inputs: Array) -> None:
     if inputs.dtype.kind != "f":
         return
     for start in range(0, len(inputs), _CHUNK_ROWS):
+        alive()
         chunk = np.asarray(inputs[start : start + _CHUNK_ROWS])
         finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
         if not finite.all():
@@ -201,6 +204,7 @@ def _check_finite(inputs: Array) -> None:
 
 
 def _describe_target(name: str, array: Array, arrays: Mapping[str, Array]) -> TargetDescription:
+    alive()
     values = np.asarray(array)
     integers = values.dtype.kind in "iu"
     if not integers and values.dtype.kind != "f":
@@ -211,6 +215,7 @@ def _describe_target(name: str, array: Array, arrays: Mapping[str, Array]) -> Ta
     flat = missing.reshape(len(values), -1)
     dense = values.ndim >= 3  # one target per pixel: some may be missing
     present = torch.from_numpy(~(flat.all(axis=1) if dense else flat.any(axis=1))) & _mask(name, arrays)
+    alive()
     kept = values[present.numpy()]
     if dense:
         kept = kept[~missing[present.numpy()]]
@@ -240,5 +245,6 @@ def _fingerprint(path: Path) -> str:
         digest.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
+                alive()
                 digest.update(block)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from worker.engine.contract import Refused
 from worker.engine.data.npy_files import Array, read_array
+from worker.engine.data.signs_of_life import alive
 
 IMAGES = "image"
 LABELS = "label"
@@ -88,6 +89,7 @@ def find_supervision(split: SplitFolder, folder: str) -> Tensor:
     if mask.is_file():
         return present & _believed(mask, folder, len(split.ids))
     for row in present.nonzero().flatten().tolist():
+        alive()
         present[row] = has_valid_pixel(split.read(folder, row), folder)
     return present
 

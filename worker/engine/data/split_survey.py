@@ -18,6 +18,7 @@ from torch import Tensor
 from worker.engine.contract import Refused
 from worker.engine.data.description import Description, TargetDescription
 from worker.engine.data.npy_files import Array
+from worker.engine.data.signs_of_life import alive
 from worker.engine.data.split_folder import IMAGES, LABELS, MASK_SUFFIX, SplitFolder, valid_pixels
 
 WHOLE_BYTES = 8 << 30
@@ -57,6 +58,7 @@ def survey(
     seen = {folder: _Seen() for folder in there}
     for folder, of_folder in sizes.items():
         for row, size in of_folder.items():
+            alive()
             digest.update(f"\0{folder}\0{split.stems[row]}\0{size}\0".encode())
             _digest_file(digest, split.file(folder, row), size, whole)
             array = split.read(folder, row)
@@ -80,6 +82,7 @@ def _sizes(split: SplitFolder, folder: str, mask: Tensor | None) -> dict[int, in
     """Bytes of each file there is, by row, files without a valid pixel included."""
     sizes = {}
     for row in range(len(split.ids)):
+        alive()
         try:
             sizes[row] = split.file(folder, row).stat().st_size
         except OSError as error:
@@ -95,6 +98,7 @@ def _digest_file(digest: "hashlib._Hash", path: Path, size: int, whole: bool) ->
         with path.open("rb") as stream:
             if whole or size <= 3 * _BLOCK:
                 while block := stream.read(1 << 20):
+                    alive()
                     digest.update(block)
                 return
             for start in (0, (size - _BLOCK) // 2, size - _BLOCK):
