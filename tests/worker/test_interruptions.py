@@ -263,7 +263,7 @@ def test_a_worker_whose_disk_is_full_spoils_no_jobs_attempt(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("worker.run.tempfile.TemporaryDirectory", full)
+    monkeypatch.setattr("worker.jobs.run_folders.tempfile.TemporaryDirectory", full)
     with pytest.raises(OSError, match="No space"):
         run_next(equipment)
     assert (world.job(job.id).status, world.job(job.id).attempt) == ("queued", 0)
