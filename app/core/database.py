@@ -7,7 +7,7 @@ worker and the relay commit through `transaction`, once per unit of work.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,7 +17,7 @@ from app.core.settings import Settings
 
 def async_engine(settings: Settings) -> AsyncEngine:
     """The API's pool, as the role lethe_app."""
-    return create_async_engine(
+    engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
@@ -26,11 +26,13 @@ def async_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,
         connect_args=_connect_args(settings, "lethe-api"),
     )
+    event.listen(engine.sync_engine, "handle_error", _replace_what_fails_a_ping)
+    return engine
 
 
 def sync_engine(settings: Settings, url: str, name: str) -> Engine:
     """A small pool for the worker or the relay. `name` is shown in pg_stat_activity."""
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=2,
         max_overflow=4,
@@ -38,6 +40,8 @@ def sync_engine(settings: Settings, url: str, name: str) -> Engine:
         hide_parameters=True,
         connect_args=_connect_args(settings, name),
     )
+    event.listen(engine, "handle_error", _replace_what_fails_a_ping)
+    return engine
 
 
 @contextmanager
@@ -51,6 +55,13 @@ def transaction(sessions: sessionmaker[Session], unit: str | None = None) -> Ite
             failpoints.reach(f"{unit}.before-commit")
     if failpoints.ARMED and unit:
         failpoints.reach(f"{unit}.after-commit")
+
+
+def _replace_what_fails_a_ping(context: ExceptionContext) -> None:
+    """A pooled connection that cannot be pinged is to be replaced, whatever it says. Cut off in the middle of
+    the ping, psycopg's complains of its transaction status and does not count as closed."""
+    if context.is_pre_ping:
+        context.is_disconnect = True
 
 
 def _connect_args(settings: Settings, name: str) -> dict[str, object]:
