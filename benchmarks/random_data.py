@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from worker.engine.contract import Batch, TaskSpec
+from worker.engine.contract import TaskSpec
+from worker.engine.data.arrays import ArraysData
 
 TABULAR_TASKS = (
     TaskSpec("digit", "classification", 10),
@@ -17,32 +18,16 @@ DENSE_TASKS = (
 )
 
 
-class RandomData:
-    """`Data` in memory: inputs of one shape, and targets of every built-in kind that the tasks ask for."""
-
-    def __init__(
-        self, instances: int, shape: tuple[int, ...], tasks: tuple[TaskSpec, ...], seed: int
-    ) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self._inputs = torch.randn(instances, *shape, generator=generator)
-        self._targets = {task.name: _target(task, instances, shape, generator) for task in tasks}
-        self._present = torch.ones(instances, len(tasks), dtype=torch.bool)
-        self._ids = [f"instance-{seed}-{row}" for row in range(instances)]
-
-    @property
-    def ids(self) -> list[str]:
-        return self._ids
-
-    @property
-    def present(self) -> Tensor:
-        return self._present
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def fetch(self, rows: Tensor) -> Batch:
-        targets = {name: values[rows] for name, values in self._targets.items()}
-        return Batch(self._inputs[rows], targets, self._present[rows])
+def random_data(instances: int, shape: tuple[int, ...], tasks: tuple[TaskSpec, ...], seed: int) -> ArraysData:
+    """Inputs of one shape, and targets of every built-in kind that the tasks ask for, in memory."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(instances, *shape, generator=generator)
+    return ArraysData(
+        [f"instance-{seed}-{row}" for row in range(instances)],
+        inputs.numpy(),
+        {task.name: _target(task, instances, shape, generator) for task in tasks},
+        torch.ones(instances, len(tasks), dtype=torch.bool),
+    )
 
 
 def _target(task: TaskSpec, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

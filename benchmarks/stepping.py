@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.random_data import RandomData
+from benchmarks.random_data import random_data
 from worker.engine.calibration import CalibrationSettings, calibrate
 from worker.engine.contract import ForgetRequest, ForgetSet, Problem, Recipe, Silent, TaskSpec
 from worker.engine.forget_groups import plan_forgetting
@@ -70,8 +70,8 @@ def make_problem(setting: Setting, seed: int = 0) -> Problem:
         network=network.eval(),
         build=lambda generator: build_network(setting.network, setting.tasks, generator),
         tasks=setting.tasks,
-        train=RandomData(setting.instances, setting.shape, setting.tasks, seed),
-        calibration=RandomData(64, setting.shape, setting.tasks, seed + 1),
+        train=random_data(setting.instances, setting.shape, setting.tasks, seed),
+        calibration=random_data(64, setting.shape, setting.tasks, seed + 1),
         forget=ForgetSet(setting.instances, len(setting.tasks), (request,)),
         recipe=Recipe(learning_rate=1e-5, batch_size=setting.recipe_batch),
     )

@@ -1,12 +1,9 @@
 """What is done to a service: one function per kind. Each returns when the fault is over."""
 
 import contextlib
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from random import Random
 
 import psutil
@@ -16,6 +13,7 @@ from celery import Celery
 
 from app.core.failpoints import FAILPOINTS
 from app.core.queue import QUEUE, send_wake
+from chaos.damage import NotStruck, flipped, read_only
 from chaos.processes import Program
 from chaos.service import LEASE_SECONDS, Service
 from chaos.stream import Stream
@@ -27,10 +25,6 @@ WHEN_A_LEASE_IS_LOST = ("reclaim",)
 WHEN_A_MODEL_COMES = ("upload", "validation")
 
 Fault = Callable[[Service, Stream, Random], None]
-
-
-class NotStruck(Exception):
-    """There was nothing to do it to: the fault does not count."""
 
 
 def kill_worker(service: Service, stream: Stream, random: Random) -> None:
@@ -134,7 +128,7 @@ def limit_file_size(service: Service, stream: Stream, random: Random) -> None:
 
 def read_only_storage(service: Service, stream: Stream, random: Random) -> None:
     folders = [service.storage, *(path for path in service.storage.rglob("*") if path.is_dir())]
-    with _read_only(folders):
+    with read_only(folders):
         time.sleep(random.uniform(1.0, 2.0))
 
 
@@ -148,7 +142,7 @@ def flip_a_bit(service: Service, stream: Stream, random: Random) -> None:
         name=model,
     )
     file = service.storage / path
-    with _flipped(file, random.randrange(file.stat().st_size)):
+    with flipped(file, random.randrange(file.stat().st_size)):
         body = {"model": model, "instances": [stream.another_victim()], "tasks": "all"}
         request = caller.call("POST", "/v1/deletion-requests", json=body).json()["id"]
         stream.accepted.requests.append(request)
@@ -274,36 +268,3 @@ def _resume_postgres(service: Service) -> None:
         except psycopg.OperationalError:
             time.sleep(0.02)
     raise AssertionError("PostgreSQL did not come back")
-
-
-@contextlib.contextmanager
-def _read_only(folders: list[Path]) -> Iterator[None]:
-    """By permissions; root, whom they do not stop, by the file system's immutable flag."""
-    if os.geteuid() == 0:
-        on, off = ["chattr", "+i"], ["chattr", "-i"]
-    else:
-        on, off = ["chmod", "a-w"], ["chmod", "u+w"]
-    names = [str(folder) for folder in folders]
-    done = subprocess.run([*on, *names], check=False, capture_output=True)
-    try:
-        if done.returncode != 0:
-            raise NotStruck("this file system has no immutable flag")
-        yield
-    finally:
-        subprocess.run([*off, *names], check=False, capture_output=True)
-
-
-@contextlib.contextmanager
-def _flipped(file: Path, offset: int) -> Iterator[None]:
-    def flip() -> None:
-        with file.open("r+b") as content:
-            content.seek(offset)
-            byte = content.read(1)[0]
-            content.seek(offset)
-            content.write(bytes([byte ^ 1]))
-
-    flip()
-    try:
-        yield
-    finally:
-        flip()

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import settling
 from app.core.backoff import delay_after
 from app.core.database import transaction
 from app.core.logging import get_logger
+from app.relay.locking import lock_one_job
 from models import Job
 from models.states import ACTIVE, RunStatus
 
@@ -25,14 +26,9 @@ def reclaim_expired(sessions: sessionmaker[Session], max_attempts: int) -> int:
 
 
 def _reclaim_one(sessions: sessionmaker[Session], max_attempts: int) -> bool:
-    """A row that is locked is being settled, or its lease renewed, at this very moment."""
     with transaction(sessions, "reclaim") as session:
-        job = session.scalar(
-            select(Job)
-            .where(Job.status.in_(ACTIVE), Job.lease_expires_at < func.now())
-            .order_by(Job.lease_expires_at)
-            .limit(1)
-            .with_for_update(key_share=True, skip_locked=True)
+        job = lock_one_job(
+            session, Job.status.in_(ACTIVE), Job.lease_expires_at < func.now(), first=Job.lease_expires_at
         )
         if job is None:
             return False

@@ -1,12 +1,13 @@
 """Orders that nobody carried out, and decisions that nobody made: what becomes of a job without its worker,
 or without the person it waits for."""
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import settling
 from app.core.database import transaction
 from app.core.logging import get_logger
+from app.relay.locking import lock_one_job
 from models import Attempt, DeletionRequest, Job
 from models.states import RunStatus
 
@@ -36,12 +37,11 @@ def _cancel_one(sessions: sessionmaker[Session]) -> bool:
     """From here on the worker has lost the job: its fence no longer finds it active."""
     overdue = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SECONDS_TO_OBEY)
     with transaction(sessions) as session:
-        job = session.scalar(
-            select(Job)
-            .where(Job.status == RunStatus.CANCELLING, Job.cancel_requested_at < overdue)
-            .order_by(Job.cancel_requested_at)
-            .limit(1)
-            .with_for_update(key_share=True, skip_locked=True)
+        job = lock_one_job(
+            session,
+            Job.status == RunStatus.CANCELLING,
+            Job.cancel_requested_at < overdue,
+            first=Job.cancel_requested_at,
         )
         if job is None:
             return False
@@ -59,12 +59,7 @@ def _take_back_one(sessions: sessionmaker[Session]) -> bool:
         DeletionRequest.cancel_requested_at < overdue,
     )
     with transaction(sessions) as session:
-        job = session.scalar(
-            select(Job)
-            .where(Job.status != RunStatus.CANCELLING, withdrawn)
-            .limit(1)
-            .with_for_update(key_share=True, skip_locked=True)
-        )
+        job = lock_one_job(session, Job.status != RunStatus.CANCELLING, withdrawn)
         if job is None:
             return False
         get_logger(__name__).warning("taken_back_unheard", job_id=str(job.id), holder=job.lease_holder)
@@ -76,12 +71,7 @@ def _expire_one(sessions: sessionmaker[Session], review_days: float) -> bool:
     since = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, review_days * 86_400)
     held = exists().where(Attempt.job_id == Job.id, Attempt.fence == Job.fence, Attempt.finished_at < since)
     with transaction(sessions) as session:
-        job = session.scalar(
-            select(Job)
-            .where(Job.status == RunStatus.NEEDS_REVIEW, held)
-            .limit(1)
-            .with_for_update(key_share=True, skip_locked=True)
-        )
+        job = lock_one_job(session, Job.status == RunStatus.NEEDS_REVIEW, held)
         if job is None:
             return False
         get_logger(__name__).warning("review_expired", job_id=str(job.id))

@@ -52,6 +52,17 @@ def statement(text: str) -> dict[str, Any]:
     return read
 
 
+def reopen(world: World, model: RegisteredModel) -> None:
+    """As when an administrator takes the model back: what was carried out waits to be so again."""
+    world.execute("UPDATE forgotten_supervision SET version_id = NULL")
+    again = world.open_job(model)
+    world.execute(
+        "UPDATE deletion_requests SET status = 'queued', result_version_id = NULL, finished_at = NULL,"
+        " job_id = :job",
+        job=again.id,
+    )
+
+
 def keys(certifier: Certifier, folder: Path) -> list[Any]:
     file = folder / "key.pem"
     file.write_text(certifier.signer.public_key)
@@ -181,13 +192,7 @@ def test_a_result_that_changes_is_certified_anew_and_the_first_statement_stays(
     assert run_next(equipment)
     assert certifier.certify_unlearning() == 1
     first = envelope(world, request.id)
-    world.execute("UPDATE forgotten_supervision SET version_id = NULL")
-    again = world.open_job(model)
-    world.execute(
-        "UPDATE deletion_requests SET status = 'queued', result_version_id = NULL, finished_at = NULL,"
-        " job_id = :job",
-        job=again.id,
-    )
+    reopen(world, model)
     assert certifier.certify_unlearning() == 0
     assert run_next(equipment)
     assert certifier.certify_unlearning() == 1
@@ -233,13 +238,7 @@ def test_an_earlier_results_certificate_calls_for_no_disposal_statement(
     _, request = world.job_with_request(model, instances=["p0"])
     assert run_next(equipment)
     assert certifier.certify_unlearning() == 1
-    world.execute("UPDATE forgotten_supervision SET version_id = NULL")
-    again = world.open_job(model)
-    world.execute(
-        "UPDATE deletion_requests SET status = 'queued', result_version_id = NULL, finished_at = NULL,"
-        " job_id = :job",
-        job=again.id,
-    )
+    reopen(world, model)
     assert run_next(equipment)
     assert certifier.certify_unlearning() == 1
     for state in ("quarantined", "deleted"):

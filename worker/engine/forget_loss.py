@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worker.engine.forget_groups import ForgetPlan
 from worker.engine.loss_rulers import LossRulers
 
 SHARE_WEIGHT = 2.0
@@ -40,6 +41,18 @@ class RankTable:
         before = (all_ < mine) | ((all_ == mine) & earlier)
         rank = (same & before).sum(dim=1)
         return self.targets[(self.offset[positions] + rank).clamp(0, len(self.targets) - 1)]
+
+
+def rank_table(plan: ForgetPlan, losses: Tensor, targets: Tensor, device: torch.device) -> RankTable:
+    """losses (F, T) of the original, copied; targets (Σ n,) as `RankTable` has them, in the groups' order."""
+    group = torch.full(plan.forgotten.shape, -1, dtype=torch.int64)
+    offset = torch.zeros(plan.forgotten.shape, dtype=torch.int64)
+    start = 0
+    for number, members in enumerate(plan.groups):
+        group[members.members, members.column] = number
+        offset[members.members, members.column] = start
+        start += len(members.members)
+    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets.to(device))
 
 
 def forget_distances(losses: Tensor, targets: Tensor, divergences: Tensor, rulers: LossRulers) -> Tensor:

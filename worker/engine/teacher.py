@@ -32,8 +32,3 @@ def smallest_kappa(metrics: Tensor, goal: float) -> float:
     """
     reached = (metrics <= goal).nonzero()
     return KAPPAS[int(reached[0]) if len(reached) else int(metrics.argmin())]
-
-
-def stack_kappas(kappas: list[float], device: torch.device) -> Tensor:
-    """(n,) → (n, 1) on the device."""
-    return torch.tensor(kappas, device=device)[:, None]

@@ -18,7 +18,7 @@ from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
-from worker.engine.forget_loss import RankTable, forget_distances
+from worker.engine.forget_loss import forget_distances, rank_table
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import guarded_gradients
 from worker.engine.original_answers import OriginalAnswers
@@ -74,7 +74,7 @@ class Unlearning:
         self._teacher = calibration.teacher
         self._weights = task_weights(tasks, device)
         self._rulers = calibration.rulers.to(device)
-        self._table = _table(plan, calibration, device)
+        self._table = rank_table(plan, calibration.losses, calibration.targets, device)
         self._shared, self._heads = split_parameters(
             self.network, problem.network, [tasks[column].name for column in self._named]
         )
@@ -282,22 +282,6 @@ def rate_share(steps: int) -> float:
     """The peak rate as a share of the recipe's. Adam's first steps are of full length whatever the gradient;
     a run of few has no time to mend what they break, and has little to move for."""
     return RATE_SHARE * min(1.0, sqrt(steps / STEPS_FOR_FULL_RATE))
-
-
-def _table(plan: ForgetPlan, calibration: Calibration, device: torch.device) -> RankTable:
-    group = torch.full(plan.forgotten.shape, -1, dtype=torch.int64)
-    offset = torch.zeros(plan.forgotten.shape, dtype=torch.int64)
-    start = 0
-    for number, members in enumerate(plan.groups):
-        group[members.members, members.column] = number
-        offset[members.members, members.column] = start
-        start += len(members.members)
-    return RankTable(
-        calibration.losses.clone().to(device),
-        group.to(device),
-        offset.to(device),
-        calibration.targets.to(device),
-    )
 
 
 def _in_order(saved: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:
