@@ -2,12 +2,15 @@
 
 A ResNet-50 at a quarter of its width on images of 192 x 256, batches of 8, on the CPU: the growth of the
 resident memory of a process of its own over what it had with network and data in place. A job is its
-calibration and steps with both guards engaged; steps of ours take 24 instances, in parts of 8.
+calibration and steps with both guards engaged; steps of ours take 24 instances, in parts of 8. Freed memory
+goes back to the system at once (MALLOC_MMAP_THRESHOLD_), so that what is resident is in use: by default glibc
+keeps what one phase freed, and the next one's shapes do not fit into it.
 
 Writes benchmarks/results/peak_memory.md.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -72,7 +75,8 @@ def measure(work: str) -> int:
 
 def _in_a_process(work: str) -> int:
     command = [sys.executable, "-m", "benchmarks.peak_memory", work]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(found.stdout.split()[-1])
 
 

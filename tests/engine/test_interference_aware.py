@@ -23,7 +23,7 @@ from tests.engine.digits_problem import (
 from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, Refused, Silent
 from worker.engine.interference_aware import InterferenceAware
 from worker.engine.randomness import derived_generator
-from worker.engine.unlearning import rate_share
+from worker.engine.unlearning import FEWEST_ROUNDS, planned_steps, rate_share
 
 BUDGET = Budget(visits=4)
 
@@ -116,7 +116,7 @@ def test_heads_of_unnamed_tasks_keep_their_bits_and_the_rest_moves(named: tuple[
 def test_one_instance() -> None:
     outcome = run(request([17], (0, 1, 2)))
     assert {residual.task for residual in outcome.residuals} == {"digit", "turn", "ink"}
-    assert outcome.visits == BUDGET.visits
+    assert outcome.visits == BUDGET.visits * FEWEST_ROUNDS
     assert all(bool(parameter.isfinite().all()) for parameter in outcome.network.parameters())
 
 
@@ -142,8 +142,8 @@ def test_several_requests_with_different_tasks_and_a_common_instance() -> None:
 
 
 def test_cost_is_counted() -> None:
-    outcome = run(request(range(16), (0,)))
-    assert outcome.steps == 4 * 16 // 8
+    outcome = run(request(range(32), (0,)))
+    assert outcome.steps == 4 * 32 // 8
     assert outcome.passes == 80 + 160 + outcome.steps * (8 + 16)
 
 
@@ -253,8 +253,8 @@ def test_a_single_instance_costs_as_much_retained_supervision_per_step_as_many_d
     assert cost_of_more - cost_of_few == (more - few) * (1 + 16)
 
 
-def test_the_rate_grows_with_the_number_of_steps_up_to_its_full_share() -> None:
-    shares = [rate_share(steps) for steps in (1, 25, 99, 100, 100_000)]
-    assert shares == sorted(shares)
-    assert shares[1] == pytest.approx(2 / 3 * 0.5)
-    assert shares[-1] == shares[-2] == 2 / 3
+def test_a_small_request_takes_more_steps_than_its_visits_and_shorter_ones() -> None:
+    sizes = [(1, 1), (8, 8), (16, 8), (28, 8), (29, 8), (800, 8)]
+    assert [planned_steps(60, *size) for size in sizes] == [210, 210, 210, 210, 218, 6000]
+    shares = [rate_share(*size) for size in sizes]
+    assert shares == pytest.approx([2 / 3 * part for part in (0.5, 0.5, 2 / 3.5, 1, 1, 1)])

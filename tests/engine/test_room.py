@@ -85,7 +85,7 @@ def test_gradients_of_a_step_do_not_depend_on_how_many_instances_are_computed_at
 def test_a_run_short_of_memory_goes_on_with_smaller_parts() -> None:
     asked = problem(request(range(16), (0, 1)))
     seen = short_of_memory(asked.network, 5)
-    outcome = SHORT(asked, Budget(visits=2), seed=1, device=CPU, monitor=Silent())
+    outcome = SHORT(asked, Budget(visits=1), seed=1, device=CPU, monitor=Silent())
     assert outcome.steps == 4
     assert max(seen) > 5
     assert seen[-1] <= 5
@@ -163,10 +163,10 @@ def test_a_teacher_held_by_the_host_teaches_the_same(monkeypatch: pytest.MonkeyP
     found = []
     for limit in (1 << 28, 100):
         monkeypatch.setattr(measurement, "HELD_AS_THEY_ARE", limit)
-        outcome = SHORT(asked, Budget(visits=2), seed=1, device=CPU, monitor=Silent())
-        found.append(torch.cat([parameter.flatten() for parameter in outcome.network.parameters()]))
-    assert not torch.equal(found[0], found[1])
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=2e-3)
+        outcome = SHORT(asked, Budget(visits=1), seed=1, device=CPU, monitor=Silent())
+        found.append(torch.cat([parameter.detach().flatten() for parameter in outcome.network.parameters()]))
+    moved = found[0] - torch.cat([parameter.detach().flatten() for parameter in asked.network.parameters()])
+    assert 0 < float((found[0] - found[1]).norm()) < 0.02 * float(moved.norm())
 
 
 def test_small_instances_are_computed_together_and_large_ones_as_in_training() -> None:

@@ -135,8 +135,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may cost. visits: forward-backward passes per forget instance. scale multiplies it
-    when a candidate missed a gate and the policy says to try harder."""
+    """What a run may cost. visits: forward-backward passes per forget instance; for a few instances
+    more, see `planned_steps`. scale multiplies it when a candidate missed a gate and the policy says to
+    try harder."""
 
     visits: int = 60
     batch_size: int = 8

@@ -21,7 +21,7 @@ from worker.engine.progress import Progress
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
 from worker.engine.stopping import goals_reached, residuals
 from worker.engine.supervision import bind_tasks
-from worker.engine.unlearning import RETAIN_RATIO, Unlearning
+from worker.engine.unlearning import RETAIN_RATIO, Unlearning, planned_steps
 
 CHECKS = 20
 # Not earlier: what is retained settles while the rate decays to 0, after the goals are reached.
@@ -51,7 +51,7 @@ class InterferenceAware:
         visits = budget.visits * budget.scale
         batch = min(budget.batch_size, len(plan.rows))
         retain_batch = RETAIN_RATIO * budget.batch_size
-        steps = ceil(visits * len(plan.rows) / batch)
+        steps = planned_steps(visits, len(plan.rows), batch)
         checks = ceil(CHECKS * (1 - EARLIEST_STOP) + 1) * len(plan.rows)
         calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
         progress = Progress(monitor, calibrating + (batch + retain_batch) * steps + checks)

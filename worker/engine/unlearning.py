@@ -8,7 +8,7 @@ of retaining, the rate and the ratio are one setting for everything, chosen on d
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from math import sqrt
+from math import ceil
 from typing import Any
 
 import torch
@@ -31,7 +31,8 @@ from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_s
 from worker.engine.trust_region import TrustRegion
 
 RATE_SHARE = 2 / 3
-STEPS_FOR_FULL_RATE = 100
+FEWEST_ROUNDS = 3.5
+SLOWEST = 0.5
 WARM_UP = 0.1
 INSPECTION = 4
 BASIS_LIFETIME = 100
@@ -65,7 +66,7 @@ class Unlearning:
         self._data = problem.train
         self._tasks = tasks
         self._device = device
-        self._peak = adam_rate(problem.recipe) * rate_share(steps)
+        self._peak = adam_rate(problem.recipe) * rate_share(len(plan.rows), batch_size)
         self._rows = plan.rows
         self._retained_rows = plan.retained
         self._retained = plan.retained.to(device)
@@ -263,7 +264,8 @@ class Unlearning:
             self._subspaces = None
 
     def _engage_guards(self, most: int) -> TaskSubspaces:
-        """The other tasks' subspaces, found anew after every violation and every `BASIS_LIFETIME` steps."""
+        """The other tasks' subspaces, found anew after every violation and every `BASIS_LIFETIME` steps.
+        Half as many instances at once as in a step: their gradients need room beside them."""
         if self._subspaces is not None and self.done - self._basis_step < BASIS_LIFETIME:
             return self._subspaces
         self._subspaces = None  # before the new ones need its room
@@ -271,17 +273,22 @@ class Unlearning:
         batches = [self._basis_stream.batch(first + index) for index in range(MICROBATCHES)]
         self._subspaces = estimate_subspaces(
             self.network, self._tasks, self._data, self._retained_rows, batches, self._named, self._shared,
-            self._device, most=most, precision=self._precision,
+            self._device, most=max(1, most // 2), precision=self._precision,
         )  # fmt: skip
         self._basis_step = self.done
         self.basis_passes += sum(len(rows) for rows in batches)
         return self._subspaces
 
 
-def rate_share(steps: int) -> float:
-    """The peak rate as a share of the recipe's. Adam's first steps are of full length whatever the gradient;
-    a run of few has no time to mend what they break, and has little to move for."""
-    return RATE_SHARE * min(1.0, sqrt(steps / STEPS_FOR_FULL_RATE))
+def planned_steps(visits: float, instances: int, batch: int) -> int:
+    """A round takes every forget instance once. Requests of few rounds are visited more often."""
+    return ceil(visits * max(FEWEST_ROUNDS, instances / batch))
+
+
+def rate_share(instances: int, batch: int) -> float:
+    """The peak rate as a share of the recipe's. Adam's steps are of full length whatever the gradient: what a
+    small request has to move for is done at once, and what its steps broke beside it takes many to mend."""
+    return RATE_SHARE * min(1.0, max(SLOWEST, instances / batch / FEWEST_ROUNDS))
 
 
 def _in_order(saved: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:
