@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
 #
-# Two images from one file. Neither holds a password, a key or a model.
+# Three images from one file. None holds a password, a key or a model.
 #
 #   docker build --target api    --tag lethe-api .       API, relay, migrations and administration; no torch
+#   docker build --target backup --tag lethe-backup .    the same with pg_dump and pg_restore, for backups only
 #   docker build --target worker --tag lethe-worker .    the engine, with CUDA; needs only the driver on the host
 #
 # A worker for machines without a GPU is some gigabytes smaller with PyTorch's CPU build. Say where pip finds it:
@@ -50,6 +51,17 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 CMD ["uvicorn", "app.main:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000", "--timeout-graceful-shutdown", "20", "--no-access-log"]
+
+
+FROM api AS backup
+
+USER root
+RUN --mount=type=cache,target=/var/cache/pip \
+    python -m pip install --constraint constraints.txt '.[backup]'
+USER 10001:10001
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "app.backup"]
+CMD ["--help"]
 
 
 FROM base AS worker

@@ -7,6 +7,7 @@ stream      deletion requests, posted until they are accepted, and some taken ba
 faults      what is done to them: one function per kind
 recovery    how long until everything that was accepted is settled
 checker     reads the database and the storage, and nothing else, and says which promise is broken
+audit_chain the checker's look at the audit log: every row in one chain, every end signed
 run         one seed, from an empty database to the verdict
 results     what the seeds add up to
 """

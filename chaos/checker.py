@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from chaos.audit_chain import broken_chains
 from models.states import JOB, REQUEST, RunStatus
 
 Query = Callable[..., list[Any]]
@@ -27,6 +28,7 @@ def broken_promises(rows: Query, storage: Path, accepted: Sequence[str], max_att
         *_attempts(rows, max_attempts),
         *_histories(rows),
         *_audit(rows),
+        *broken_chains(rows),
         *_artifacts(rows, storage),
     ]
 

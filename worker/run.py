@@ -91,7 +91,9 @@ def _attempt(running: Running) -> None:
     except Exception as error:
         log.exception("run_broken")
         fault_of_ours = not isinstance(error, (SQLAlchemyError, StorageError, OSError))
-        _settle(running, lambda session, job: _retry(session, job, running, fault_of_ours))
+        begin_anew = fault_of_ours and running.monitor.resumed_from is not None
+        most = running.equipment.settings.max_attempts
+        _settle(running, lambda session, job: try_again(session, job, running.claim, most, begin_anew))
     else:
         log.info("run_ended")
 
@@ -120,24 +122,24 @@ def drop_candidate(job: Job) -> None:
     job.approved_by = None
 
 
-def _retry(session: Session, job: Job, running: Running, fault_of_ours: bool) -> None:
-    """Try again later, up to the cap. What broke is in the worker's log; clients get one sentence.
+def try_again(session: Session, job: Job, claim: Claim, max_attempts: int, begin_anew: bool) -> None:
+    """After an attempt broke: later, up to the cap. What broke is in the worker's log; clients get one
+    sentence.
 
-    An attempt that began with a snapshot, got no further and broke by a fault of this program may break
-    because of it: the next one begins anew.
+    `begin_anew`: an attempt that began with a snapshot, got no further and broke by a fault of this program
+    may have broken because of it.
     """
-    actor = running.claim.actor
-    if fault_of_ours and running.monitor.resumed_from is not None:
+    if begin_anew:
         log.warning("snapshot_given_up")
         job.snapshot_artifact_id = None
-    if job.attempt >= running.equipment.settings.max_attempts:
+    if job.attempt >= max_attempts:
         detail = f"The job broke at each of {job.attempt} attempts; the operator finds the reason in the log."
-        settling.fail(session, job, actor, "worker_error", detail)
+        settling.fail(session, job, claim.actor, "worker_error", detail)
         return
     settling.requeue(
         session,
         job,
-        actor,
+        claim.actor,
         outcome="failed",
         reason="worker_error",
         code="worker_error",

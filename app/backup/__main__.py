@@ -1,4 +1,4 @@
-"""`python -m app.backup create|restore|reapply|check`, as the owner of the database."""
+"""`python -m app.backup create|restore|reapply|check|sweep`, as the owner of the database."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,8 @@ from app.backup.checking import damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
+from app.backup.restored_log import record_lost_ends
+from app.backup.sweeping import remove_unknown_objects
 from app.core.settings import get_settings
 from app.core.storage import Storage
 
@@ -27,25 +29,34 @@ Programs = Annotated[
 def create(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
     """Dump the database, then copy the storage: what the dump refers to was there before."""
     folder.mkdir(parents=True, mode=0o700)
-    dump(_owner_url(), folder / "database.dump", programs)
-    copied = copy_objects(Storage(get_settings().storage_url), _kept(folder)) if storage else 0
-    typer.echo(f"The database and {copied} objects are in {folder}.")
+    versions = dump(_owner_url(), folder / "database.dump", programs)
+    copied = copy_objects(Storage(get_settings().storage_url), _kept(folder)) if storage else {}
+    typer.echo(f"The database and {len(copied)} objects are in {folder}.")
+    wrong = [path for path, digest in versions.items() if storage and copied.get(path) != digest]
+    for path in wrong:
+        state = "is damaged" if path in copied else "is gone"
+        typer.echo(f"{path}, the bytes of a version, {state}: this backup cannot give it back.", err=True)
+    if wrong:
+        raise typer.Exit(1)
 
 
 @app.command()
 def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
     """Load the dump into an empty, migrated server, and copy the objects back. Then `reapply`."""
-    copied = copy_objects(_kept(folder), Storage(get_settings().storage_url)) if storage else 0
+    copied = copy_objects(_kept(folder), Storage(get_settings().storage_url)) if storage else {}
     load(_owner_url(), folder / "database.dump", programs)
-    typer.echo(f"The database and {copied} objects are restored. Now run: python -m app.backup reapply")
+    typer.echo(f"The database and {len(copied)} objects are restored. Now run: python -m app.backup reapply")
 
 
 @app.command()
 def reapply() -> None:
     """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
     engine = create_engine(_owner_url())
-    done = reapply_journal(sessionmaker(engine), Storage(get_settings().storage_url))
+    storage = Storage(get_settings().storage_url)
+    lost = record_lost_ends(sessionmaker(engine), storage)  # first: what follows is on the new way
+    done = reapply_journal(sessionmaker(engine), storage)
     engine.dispose()
+    typer.echo(f"{lost} audit logs go on from an older end than was signed, and say so.")
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
     for request in done.impossible:
         typer.echo(f"Request {request} names a model that the backup does not have: register it again.")
@@ -64,6 +75,15 @@ def check() -> None:
     if damaged:
         raise typer.Exit(1)
     typer.echo("Every version has its digest.")
+
+
+@app.command()
+def sweep() -> None:
+    """After a restore: remove what the storage has of the time after the backup, and no row knows."""
+    engine = create_engine(_owner_url())
+    removed = remove_unknown_objects(sessionmaker(engine), Storage(get_settings().storage_url))
+    engine.dispose()
+    typer.echo(f"{len(removed)} objects removed that no artifact has.")
 
 
 def _kept(folder: Path) -> Storage:

@@ -3,17 +3,25 @@
 import tempfile
 from pathlib import Path
 
-from app.core.storage import Storage
+from app.core.storage import NotStored, Storage
 
 
-def copy_objects(source: Storage, target: Storage) -> int:
-    """How many were copied. Those that are there already are left alone: objects are never changed, but for
-    the journal's, of which the target's is at least as new when a backup is put back."""
+def copy_objects(source: Storage, target: Storage) -> dict[str, bytes]:
+    """Path → SHA-256 of those that were copied. Those that are there already are left alone: objects are
+    never changed, but for the journal's, of which the target's is at least as new when a backup is put back.
+
+    One that vanishes meanwhile, because the relay sweeps, is left out: whether it was needed is for the
+    caller to say.
+    """
     there = set(target.list(""))
     missing = [path for path in source.list("") if path not in there]
+    copied: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="lethe-copy-") as name:
         passing = Path(name) / "object"  # the storage cannot be read from inside of a write
         for path in missing:
-            source.copy_to(path, passing)
+            try:
+                copied[path] = source.copy_to(path, passing).sha256
+            except NotStored:
+                continue
             target.put_file(path, passing)
-    return len(missing)
+    return copied

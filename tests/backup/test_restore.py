@@ -1,22 +1,28 @@
 """A database that comes back from a backup asks again for what was asked since."""
 
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
+from typer.testing import CliRunner
 
+from app.backup import __main__ as backup
 from app.backup.checking import damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
+from app.backup.sweeping import remove_unknown_objects
 from app.core.database import sync_engine
 from app.core.settings import Settings
-from app.core.storage import Storage
+from app.core.storage import Storage, Written
 from app.relay.adoption import adopt_requests
 from app.relay.journal import Journal
+from app.relay.leases import reclaim_expired
 from app.standalone.postgres import PostgresServer
 from models import RegisteredModel
 from tests.database import Database
@@ -107,6 +113,126 @@ def test_a_request_taken_back_after_the_backup_stays_taken_back(
     assert world.request(request.id).status == "cancelled"
 
 
+@pytest.mark.parametrize("at_the_dump", ["running", "needs_review"])
+def test_a_request_that_the_dump_has_under_way_and_was_taken_back_since_is_taken_back(
+    world: World,  # noqa: F811
+    app_sessions: sessionmaker[Session],
+    settings: Settings,
+    at_the_dump: str,
+) -> None:
+    """With it its job, which would be for nobody; another request of the same model's is left alone."""
+    storage = Storage(settings.storage_url)
+    registered = world.ready_model(world.tenant())
+    job, request = world.job_with_request(registered)
+    _, other = world.job_with_request(registered, instances=["p1"])
+    lease = "lease_expires_at = now() - interval '1 minute'," if at_the_dump == "running" else ""
+    world.execute(
+        "UPDATE jobs SET status = 'running', lease_expires_at = now(), fence = 1 WHERE id = :id", id=job.id
+    )
+    world.execute("UPDATE deletion_requests SET status = 'running' WHERE id = :id", id=request.id)
+    world.execute("ALTER TABLE deletion_requests DISABLE TRIGGER enforce_transition")
+    world.execute("UPDATE deletion_requests SET status = 'cancelled' WHERE id = :id", id=request.id)
+    assert Journal(app_sessions, storage).write() == 2
+    world.execute(
+        "UPDATE deletion_requests SET status = :status WHERE id = :id", id=request.id, status=at_the_dump
+    )
+    world.execute("ALTER TABLE deletion_requests ENABLE TRIGGER enforce_transition")
+    world.execute(
+        f"UPDATE jobs SET {lease} status = :status"
+        f"{', lease_expires_at = NULL' if not lease else ''} WHERE id = :id",
+        id=job.id,
+        status=at_the_dump,
+    )
+    assert reapply_journal(sessionmaker(world.engine), storage).cancelled == 1
+    reclaim_expired(app_sessions, 3)
+    assert world.request(request.id).status == world.job(job.id).status == "cancelled"
+    assert world.request(other.id).status == "queued"
+    assert reapply_journal(sessionmaker(world.engine), storage).cancelled == 0
+
+
+def test_a_request_on_a_data_set_comes_back_with_its_parts(
+    world: World,  # noqa: F811
+    app_sessions: sessionmaker[Session],
+    settings: Settings,
+) -> None:
+    storage = Storage(settings.storage_url)
+    _, part = world.job_with_request(world.ready_model(world.tenant()))
+    parent = uuid.uuid4()
+    world.execute(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
+        " hash_key_id, reference, regulation, metadata, due_at, acknowledge_by)"
+        " SELECT :parent, tenant_id, dataset_id, tasks, scope, method, 1, hash_key_id, 'case 7', 'gdpr',"
+        " '{\"a\": 1}', now(), now() FROM deletion_requests",
+        parent=parent,
+    )
+    world.execute(
+        "UPDATE deletion_requests SET parent_id = :parent WHERE id = :id", parent=parent, id=part.id
+    )
+    known = world.rows("SELECT * FROM deletion_requests WHERE id = :id", id=parent)
+    assert Journal(app_sessions, storage).write() == 1
+    world.execute("DELETE FROM deletion_request_items")
+    world.execute("DELETE FROM deletion_requests WHERE id = :id", id=part.id)
+    world.execute("DELETE FROM deletion_requests")
+    assert reapply_journal(sessionmaker(world.engine), storage).queued == 1
+    assert world.rows("SELECT * FROM deletion_requests WHERE id = :id", id=parent) == known
+    assert world.request(part.id).parent_id == parent
+    assert reapply_journal(sessionmaker(world.engine), storage).queued == 0
+
+
+def test_a_sweep_beside_the_backup_does_no_harm_and_a_version_that_is_gone_is_an_error(
+    world: World,  # noqa: F811
+    equipment: Equipment,  # noqa: F811
+    model: RegisteredModel,  # noqa: F811
+    postgres: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Objects that vanish between the listing and the copying."""
+    storage = equipment.storage
+    version = world.value("SELECT path FROM artifacts WHERE id = (SELECT artifact_id FROM model_versions)")
+    swept = f"{model.tenant_id}/snapshot/{uuid.uuid4()}"
+    vanishing = [swept]
+
+    class Swept(Storage):
+        def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
+            for gone in vanishing:
+                self.delete(gone)
+            return super().copy_to(path, target, check)
+
+    monkeypatch.setattr(backup, "Storage", Swept)
+    monkeypatch.setattr(backup, "get_settings", lambda: world.settings)
+
+    def create(name: str) -> Result:
+        storage.put(swept, [b"a run's"])
+        arguments = ["create", str(tmp_path / name), "--programs", str(postgres.binaries)]
+        return CliRunner().invoke(backup.app, arguments)
+
+    done = create("first")
+    assert done.exit_code == 0, done.output
+    assert set(Storage(f"file://{tmp_path}/first/storage").list("")) >= {version}
+    vanishing.append(version)
+    done = create("second")
+    assert done.exit_code == 1
+    assert f"{version}, the bytes of a version, is gone" in done.output
+
+
+def test_what_no_row_knows_after_a_restore_is_removed(
+    world: World,  # noqa: F811
+    equipment: Equipment,  # noqa: F811
+    model: RegisteredModel,  # noqa: F811
+    app_sessions: sessionmaker[Session],
+) -> None:
+    storage = equipment.storage
+    world.job_with_request(model, instances=["p0"])
+    Journal(app_sessions, storage).write()
+    known = set(storage.list(""))
+    unknown = f"{model.tenant_id}/checkpoint/{uuid.uuid4()}"
+    storage.put(unknown, [b"made after the backup"])
+    assert remove_unknown_objects(sessionmaker(world.engine), storage) == [unknown]
+    assert set(storage.list("")) == known
+    assert remove_unknown_objects(sessionmaker(world.engine), storage) == []
+
+
 def test_damage_is_found(
     world: World,  # noqa: F811
     equipment: Equipment,  # noqa: F811
@@ -122,5 +248,5 @@ def test_damage_is_found(
 
 
 def test_a_dump_that_fails_says_why(tmp_path: Path, postgres: PostgresServer) -> None:
-    with pytest.raises(DumpFailed, match="pg_dump ended"):
+    with pytest.raises(DumpFailed, match="cannot be reached"):
         dump("postgresql://nobody@127.0.0.1:1/nothing", tmp_path / "dump", postgres.binaries)

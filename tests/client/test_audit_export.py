@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.audit.chain import GENESIS, link_hash
 from app.audit.export import exported
+from app.backup.restored_log import record_lost_ends
+from app.core.audit import audit_entry
 from app.core.canonical import canonical
+from app.core.settings import Settings
 from app.core.signing import StatementSigner
+from app.core.storage import Storage
+from app.relay.audit_journal import AuditJournal
 from lethe.audit_export import verify_audit_export
 from lethe.findings import NotVerified
 from lethe.keys import read_keys
@@ -135,6 +140,48 @@ def test_a_log_that_was_rewritten_is_found_by_who_kept_a_checkpoint(
     verify_audit_export(log.export(), read_keys([key]))
     with pytest.raises(NotVerified, match="signed under other entries"):
         verify_audit_export(log.export(), read_keys([key]), kept)
+
+
+def test_a_log_that_was_restored_from_an_older_backup_says_so(
+    world: World, log: Log, key: Path, settings: Settings
+) -> None:
+    """To who kept a later checkpoint it is another log, and not one that somebody rewrote."""
+    storage, keys = Storage(settings.storage_url), read_keys([key])
+    assert AuditJournal(log.sessions, storage).write() == 1
+    log.grow(2)
+    relay = AuditJournal(log.sessions, storage)
+    assert (relay.write(), relay.write()) == (1, 0)
+    kept = log.checkpoint()
+    with world.engine.begin() as connection:  # as it was after the third entry
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("DELETE FROM audit_log WHERE id > (SELECT min(id) + 2 FROM audit_log)"))
+        connection.execute(text("DELETE FROM audit_seals WHERE position > 3"))
+        connection.execute(text("DELETE FROM audit_checkpoints"))
+    log.grow(0)
+    assert AuditJournal(log.sessions, storage).write() == 0  # the journal's must not be lost
+    with pytest.raises(NotVerified, match="cut short"):
+        verify_audit_export(log.export(), keys, kept)
+
+    owner = sessionmaker(world.engine)
+    assert (record_lost_ends(owner, storage), record_lost_ends(owner, storage)) == (1, 0)
+    log.grow(1)
+    assert AuditJournal(log.sessions, storage).write() == 1
+    for more in (0, 4):  # while it is shorter than it was, and when it is longer
+        log.grow(more)
+        with pytest.raises(NotVerified, match=r"restored from an older backup: entry 4.* 7 entries"):
+            verify_audit_export(log.export(), keys, kept)
+    found = verify_audit_export(log.export(), keys, log.checkpoint()).text()
+    assert "all 9 entries" in found
+    assert "It had 7 entries then" in found
+    assert record_lost_ends(owner, storage) == 0
+
+
+def test_nobody_can_say_that_a_log_was_restored_without_a_signed_end(log: Log, key: Path) -> None:
+    with log.sessions.begin() as session:
+        session.execute(audit_entry(log.tenant, "operator", "audit.restored", checkpoint="{}"))
+    log.grow(0)
+    with pytest.raises(NotVerified, match="The checkpoint that entry 6 names"):
+        verify_audit_export(log.export(), read_keys([key]))
 
 
 def test_the_signature_must_be_of_a_given_key(log: Log, tmp_path: Path) -> None:

@@ -13,15 +13,18 @@ from app.auth.caller import Caller
 from app.core import settling
 from app.core.database import async_engine, sync_engine
 from app.core.errors import Conflict
+from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.core.storage import Written
 from app.deletion_requests import cancellation
 from app.jobs import service as jobs
 from app.jobs.opening import join_or_open
+from app.registered_models import aliases
+from app.registered_models.schemas import NewAlias
 from app.relay.adoption import adopt_requests
 from app.relay.leases import reclaim_expired
 from app.relay.unanswered import cancel_unheard, expire_reviews
-from models import Artifact, DeletionRequest, Job, RegisteredModel, time_ordered_id
+from models import Artifact, DeletionRequest, RegisteredModel, time_ordered_id
 from models.states import TERMINAL
 from tests.database import Database
 from tests.worker.world import World
@@ -33,9 +36,11 @@ from worker.jobs.lease import Claim, held_job
 from worker.jobs.monitor import Stopped
 from worker.jobs.watchdog import Watchdog
 from worker.pipeline.publish import publish_candidate
-from worker.run import stop_as_ordered
+from worker.run import stop_as_ordered, try_again
 
 BYTES = Written(b"\0" * 32, 1)
+INSTANCES = 100
+TARGETS = '[{"name": "colour", "supervised": 100}, {"name": "size", "supervised": 100}]'
 
 
 class Queue:
@@ -69,6 +74,9 @@ class Queue:
         )
         tenant = self.world.tenant(f"tenant-{uuid.uuid4().hex}")
         models = [self.world.ready_model(tenant) for _ in range(2)]
+        self._next_instance = 0
+        for model in models:
+            self._index(model)
         key = time_ordered_id()
         self.world.execute(
             "INSERT INTO api_keys (id, tenant_id, public_id, secret_sha256, name, scopes)"
@@ -83,7 +91,9 @@ class Queue:
     # What clients do.
 
     def post(self, model: RegisteredModel) -> uuid.UUID:
-        request = self.world.deletion(model, None)
+        """For an instance that nobody named before."""
+        self._next_instance += 1
+        request = self.world.deletion(model, None, [f"p{self._next_instance % INSTANCES}"])
 
         async def join(session: AsyncSession) -> None:
             await join_or_open(
@@ -111,17 +121,26 @@ class Queue:
     def reject(self, job_id: uuid.UUID) -> None:
         self._call(lambda session: jobs.reject(session, self.caller, job_id, None))
 
+    def retry(self, job_id: uuid.UUID) -> None:
+        self._call(lambda session: jobs.retry(session, self.caller, job_id))
+
+    def go_back(self, model: RegisteredModel) -> None:
+        """To version 1, as an administrator."""
+        sent = NewAlias(version=1, reason="The newer ones are worse.")
+        self._call(lambda session: aliases.move(session, self.caller, str(model.id), "latest", sent))
+
     # What workers do.
 
     def claim(self, worker: int) -> Claim | None:
         equipment = self.workers[worker]
         return claim_next(equipment.sessions, self.settings, equipment.name)
 
-    def beat(self, worker: int, claim: Claim) -> Order | None:
+    def beat(self, worker: int, claim: Claim, loaded: list[uuid.UUID] | None) -> Order | None:
         watchdog = Watchdog(3600.0, lambda: None)
         engine = self.workers[worker].heartbeats
         heartbeat = Heartbeat(engine, claim, self.settings.lease_seconds, lambda: None, watchdog)
-        heartbeat.expect(len(self._wanted(claim)))
+        if loaded is not None:
+            heartbeat.expect(len(loaded))
         heartbeat.beat()
         return heartbeat.order
 
@@ -164,9 +183,7 @@ class Queue:
         """An attempt that fails and is tried again. Raises `LeaseLost`."""
         with self.workers[worker].sessions.begin() as session:
             job = held_job(session, claim)
-            settling.requeue(
-                session, job, claim.actor, outcome="failed", reason="worker_error", code="worker_error"
-            )
+            try_again(session, job, claim, self.settings.max_attempts, begin_anew=False)
 
     # What time and the relay do.
 
@@ -206,28 +223,11 @@ class Queue:
 
     # What can be seen.
 
-    def jobs(self) -> list[Job]:
-        with self.world.change() as session:
-            return list(session.query(Job).filter(Job.tenant_id == self.caller.tenant_id))
-
-    def lines(self) -> list[Any]:
-        """Per model: its versions' numbers, the head's number, and how many jobs hold the line up."""
-        return self.world.rows(
-            "SELECT array_agg(v.number ORDER BY v.number) AS numbers,"
-            " max(v.number) FILTER (WHERE v.id = m.head_version_id) AS head,"
-            " (SELECT count(*) FROM jobs j WHERE j.registered_model_id = m.id"
-            "  AND j.status IN ('running', 'cancelling', 'needs_review')) AS active"
-            " FROM registered_models m JOIN model_versions v ON v.registered_model_id = m.id"
-            " WHERE m.tenant_id = :tenant GROUP BY m.id",
-            tenant=self.caller.tenant_id,
+    def jobs(self) -> list[uuid.UUID]:
+        rows = self.world.rows(
+            "SELECT id FROM jobs WHERE tenant_id = :id ORDER BY id", id=self.caller.tenant_id
         )
-
-    def claims_on_record(self) -> list[Any]:
-        return self.world.rows(
-            "SELECT j.id, j.fence, j.attempt, count(a.id) AS attempts FROM jobs j"
-            " LEFT JOIN attempts a ON a.job_id = j.id WHERE j.tenant_id = :tenant GROUP BY j.id",
-            tenant=self.caller.tenant_id,
-        )
+        return [row.id for row in rows]
 
     def requests(self) -> list[DeletionRequest]:
         with self.world.change() as session:
@@ -246,9 +246,10 @@ class Queue:
             )
         )
 
-    def wanted(self, claim: Claim) -> list[uuid.UUID]:
-        """As a run reads them when it loads."""
-        return self._wanted(claim)
+    def ordered_to_cancel(self, claim: Claim) -> bool:
+        return bool(
+            self.world.value("SELECT status = 'cancelling' FROM jobs WHERE id = :id", id=claim.job_id)
+        )
 
     def unsettled(self) -> list[str]:
         return [
@@ -257,13 +258,28 @@ class Queue:
             if request.status not in (*TERMINAL, "needs_review")
         ]
 
-    def _wanted(self, claim: Claim) -> list[uuid.UUID]:
+    def wanted(self, claim: Claim) -> list[uuid.UUID]:
+        """As a run reads them when it loads."""
         rows = self.world.rows(
             "SELECT id FROM deletion_requests WHERE job_id = :job AND status = 'running'"
             " AND cancel_requested_at IS NULL ORDER BY id",
             job=claim.job_id,
         )
         return [row.id for row in rows]
+
+    def _index(self, model: RegisteredModel) -> None:
+        """Of the model's data: every instance has both targets."""
+        names = [f"p{number}" for number in range(INSTANCES)]
+        self.world.execute(
+            "WITH described AS (UPDATE datasets SET targets = CAST(:targets AS jsonb) WHERE id = :dataset)"
+            " INSERT INTO dataset_instances (dataset_id, instance_hash, tenant_id, position, supervised)"
+            " SELECT :dataset, named, :tenant, row, 3 FROM unnest(CAST(:hashes AS bytea[]))"
+            " WITH ORDINALITY AS instance (named, row)",
+            targets=TARGETS,
+            dataset=model.dataset_id,
+            tenant=model.tenant_id,
+            hashes=hash_instances(names, model.tenant_id, self.settings),
+        )
 
     def _pending_artifact(self, claim: Claim) -> uuid.UUID:
         artifact_id = time_ordered_id()

@@ -1,12 +1,14 @@
 """The container files agree with each other and with the tree, and hold no secret (no engine needed)."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from app.backup.dumping import find_program
 from app.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,20 @@ def test_both_images_drop_root_and_have_a_health_check(dockerfile: str) -> None:
         assert "\nUSER 10001:10001\n" in target
         assert "\nHEALTHCHECK " in target
         assert re.search(r'^CMD \["', target, re.M)
+
+
+def test_backups_have_programs_of_the_servers_version_and_run_only_when_asked_for(
+    dockerfile: str, services: dict[str, Any]
+) -> None:
+    """pg_dump refuses a server of a newer major version than its own."""
+    assert services["backup"]["profiles"] == ["backup"]
+    assert "lethe_owner" in services["backup"]["environment"]["LETHE_OWNER_DATABASE_URL"]
+    assert "install --constraint constraints.txt '.[backup]'" in dockerfile
+    found = find_program("pg_dump", None)
+    assert found is not None
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    server = services["postgres"]["image"].removeprefix("postgres:")
+    assert re.search(rf"\(PostgreSQL\) {server}\.", version)
 
 
 def test_every_secret_must_be_set_and_none_has_a_default(compose: str) -> None:

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import sessionmaker
 
+from app.core.database import sync_engine
+from app.core.signing import configured_signer
+from app.relay.sealing import seal_entries, sign_checkpoints
 from chaos.checker import broken_promises, doubled_versions, lost_requests
 from models import DeletionRequest, RegisteredModel
 from tests.worker.world import World
@@ -33,7 +37,18 @@ def settled(world: World, equipment: Equipment, model: RegisteredModel) -> Delet
         id=request.id,
     )
     assert run_next(equipment)
+    seal_and_sign(world)
     return request
+
+
+def seal_and_sign(world: World) -> None:
+    """As the relay does."""
+    engine = sync_engine(world.settings, world.settings.database_url.get_secret_value(), "lethe-relay")
+    signer = configured_signer(world.settings)
+    assert signer is not None
+    assert seal_entries(sessionmaker(engine)) > 3
+    assert sign_checkpoints(sessionmaker(engine), signer, "") == 1
+    engine.dispose()
 
 
 def storage_of(world: World) -> Path:
@@ -63,6 +78,11 @@ def lose_an_attempt(world: World) -> None:
     )
 
 
+def edit_the_audit_log(world: World) -> None:
+    """As only a superuser can: nothing refuses it."""
+    world.execute("SET LOCAL session_replication_role = replica; UPDATE audit_log SET actor = 'nobody'")
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -70,6 +90,7 @@ def lose_an_attempt(world: World) -> None:
         (leave_bytes, "that no artifact has"),
         (forget_too_much, "not in the ledger"),
         (lose_an_attempt, "attempts on record"),
+        (edit_the_audit_log, "is not the one that was sealed"),
     ],
 )
 def test_what_was_broken_is_found(

@@ -8,6 +8,7 @@ or moved is found, unless whoever did it also has the private key.
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ from lethe.findings import Findings, NotVerified
 FORMAT, VERSION = "lethe-audit-export", 1
 CHECKPOINT = "urn:lethe:statement:audit-checkpoint:v1"
 GENESIS = "0" * 64
+RESTORED = "audit.restored"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """An entry that says that the log was restored from an older backup. `lost`: the newest end that was
+    signed before, as its own signature says."""
+
+    position: int
+    at: str
+    lost: Statement
 
 
 def verify_audit_export(file: Path, keys: list[SSlibKey], kept_checkpoint: Path | None = None) -> Findings:
@@ -28,20 +40,22 @@ def verify_audit_export(file: Path, keys: list[SSlibKey], kept_checkpoint: Path 
     with file.open("rb") as lines:
         header = _header(next(lines, b""))
         hashes_at = {kept.predicate["position"]: ""} if kept else {}
-        last = _chained(lines, header, hashes_at)
+        restored: list[Restored] = []
+        last = _chained(lines, header, hashes_at, keys, restored)
         closing = _checkpoint(_line(next(lines, b""), "The last line"), keys, "The checkpoint of the export")
         if lines.read(1):
             raise NotVerified("There is something after the end of the export.")
     _agree(closing, header["tenant"], header["entries"], last, "The checkpoint of the export")
     if kept:
         position = kept.predicate["position"]
+        _refuse_what_was_restored(header, kept, hashes_at[position], restored)
         if position > header["entries"]:
             raise NotVerified(
                 f"The log was cut short: the kept checkpoint covers {position} entries, the export has "
                 f"{header['entries']}. (An export that was made earlier is shorter, too: make a new one.)"
             )
         _agree(kept, header["tenant"], position, hashes_at[position], "The kept checkpoint")
-    return _findings(header, closing, kept)
+    return _findings(header, closing, kept, restored)
 
 
 def _header(line: bytes) -> dict[str, Any]:
@@ -54,8 +68,15 @@ def _header(line: bytes) -> dict[str, Any]:
     return header
 
 
-def _chained(lines: Iterable[bytes], header: dict[str, Any], hashes_at: dict[int, str]) -> str:
-    """Follow the chain; the last hash. Fills in the hashes at the positions that `hashes_at` asks for."""
+def _chained(
+    lines: Iterable[bytes],
+    header: dict[str, Any],
+    hashes_at: dict[int, str],
+    keys: list[SSlibKey],
+    restored: list[Restored],
+) -> str:
+    """Follow the chain; the last hash. Fills in the hashes at the positions that `hashes_at` asks for, and
+    what the log says of having been restored."""
     last = GENESIS
     source = iter(lines)
     for position in range(1, header["entries"] + 1):
@@ -75,10 +96,42 @@ def _chained(lines: Iterable[bytes], header: dict[str, Any], hashes_at: dict[int
             raise NotVerified(f"{what} is not what was sealed: it was edited.")
         if not isinstance(sealed["entry"], dict) or sealed["entry"].get("tenant") != header["tenant"]:
             raise NotVerified(f"{what} belongs to another tenant.")
+        if sealed["entry"].get("action") == RESTORED:
+            restored.append(_restored(sealed["entry"], position, keys))
         last = sealed["hash"]
         if position in hashes_at:
             hashes_at[position] = last
     return last
+
+
+def _restored(entry: dict[str, Any], position: int, keys: list[SSlibKey]) -> Restored:
+    """Only what is signed is believed."""
+    what = f"The checkpoint that entry {position} names"
+    try:
+        lost = _checkpoint(entry["data"]["checkpoint"].encode(), keys, what)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotVerified(f"Entry {position} says that the log was restored, but not since when.") from error
+    if lost.predicate.get("tenant") != entry["tenant"]:
+        raise NotVerified(f"{what} is that of another tenant's log.")
+    return Restored(position, str(entry.get("at")), lost)
+
+
+def _refuse_what_was_restored(
+    header: dict[str, Any], kept: Statement, found: str, restored: list[Restored]
+) -> None:
+    """Tell a kept checkpoint of entries that a restore lost from one of entries that were rewritten."""
+    position = kept.predicate["position"]
+    if kept.subjects == {f"audit-log/{header['tenant']}": found}:
+        return
+    for each in restored:
+        if each.position <= position <= each.lost.predicate["position"]:
+            raise NotVerified(
+                f"The log was restored from an older backup: entry {each.position}, of {each.at}, says so, "
+                f"and names the signed end of {each.lost.predicate['position']} entries that it had before. "
+                f"The kept checkpoint covers {position} of those, and some of them are lost: this log shows "
+                "only what was before the backup, and what came after the restore. Ask the operator for the "
+                "reason, and keep a newer checkpoint."
+            )
 
 
 def _line(line: bytes, what: str) -> bytes:
@@ -103,7 +156,9 @@ def _agree(checkpoint: Statement, tenant: str, position: int, head: str, what: s
         raise NotVerified(f"{what} was signed under other entries: the log was rewritten since.")
 
 
-def _findings(header: dict[str, Any], closing: Statement, kept: Statement | None) -> Findings:
+def _findings(
+    header: dict[str, Any], closing: Statement, kept: Statement | None, restored: list[Restored]
+) -> Findings:
     signed_at = closing.predicate["signed_at"]
     findings = Findings(f"Audit log of tenant {header['tenant']}: {header['entries']} entries, verified.")
     findings.proven = [
@@ -121,6 +176,12 @@ def _findings(header: dict[str, Any], closing: Statement, kept: Statement | None
             "That nothing was cut off at the end: only a checkpoint that you kept from before can show it "
             "(--checkpoint)."
         )
+    findings.not_proven += [
+        f"What was in the log before it was restored from an older backup: entry {each.position}, of "
+        f"{each.at}, says so. It had {each.lost.predicate['position']} entries then, signed at "
+        f"{each.lost.predicate['signed_at']}, of which this log need not have the last ones."
+        for each in restored
+    ]
     findings.not_proven += [
         f"Anything that happened after {signed_at}: it is in a later export.",
         "That everything that happened was recorded, or that what was recorded is true.",
