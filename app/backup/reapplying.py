@@ -19,10 +19,11 @@ _MODEL = text("SELECT id FROM registered_models WHERE id = :id AND tenant_id = :
 # Without a job: the relay gives it a place in its model's open one. Without its parent, which may be unknown.
 _QUEUE = text("""
 INSERT INTO deletion_requests (id, tenant_id, dataset_id, registered_model_id, tasks, scope, method,
-  instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, status, journaled_at)
+  instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, status, journaled_at,
+  guarantee)
 VALUES (:id, :tenant_id, :dataset_id, :registered_model_id, :tasks, :scope, :method, :count, :hash_key_id,
   :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
-  CAST(:due_at AS timestamptz), 'queued', now())
+  CAST(:due_at AS timestamptz), 'queued', now(), :guarantee)
 """)
 _ITEMS = text("""
 INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)

@@ -34,6 +34,7 @@ class Entry:
     due_at: str | None
     instances: list[str]  # hexadecimal
     cancelled: bool
+    guarantee: str = "empirical"  # entries of earlier days have none
 
 
 def write_entry(storage: Storage, entry: Entry) -> None:

@@ -20,8 +20,9 @@ _UNJOURNALED = text(f"""
 SELECT id FROM deletion_requests WHERE id > :after AND {UNJOURNALED} ORDER BY id LIMIT :batch
 """)  # noqa: S608 (a constant of ours)
 _READ = text(f"""
-SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, hash_key_id, reference,
-  regulation, metadata, to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
+SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, guarantee, hash_key_id,
+  reference, regulation, metadata,
+  to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
   status = 'cancelled' AS cancelled,
   ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item
         WHERE item.deletion_request_id = request.id) AS instances
