@@ -97,6 +97,8 @@ class DeletionRequest(Identified, Base):
     # Cleared by whoever cancels the request, because the journal has to know of that as well. (A comparison
     # with finished_at would not do: that is when the cancelling transaction began, not when others see it.)
     journaled_at: Mapped[datetime | None] = mapped_column(sort_order=6)
+    # The least that was asked for: empirical, or exact, which only retraining gives.
+    guarantee: Mapped[str] = mapped_column(Text, server_default="empirical", sort_order=7)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

@@ -73,6 +73,11 @@ class Job(Identified, Base):
     finished_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]  # when the relay last sent a wake-up for it
     revision: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    # What was tried for its present requests and base, and why none of it was published.
+    # The candidate and the report are those of the best of them.
+    rungs: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), sort_order=1)
+    # {"decision": approved or rejected, "by": actor, "reason": text, "at": RFC 3339}
+    decision: Mapped[dict[str, Any] | None] = mapped_column(sort_order=2)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -142,6 +147,8 @@ class Attempt(Identified, Base):
     outcome: Mapped[str | None] = mapped_column(Text)
     error_code: Mapped[str | None] = mapped_column(Text)
     error_detail: Mapped[str | None] = mapped_column(Text)
+    # What it tried to the end, in order: what was measured, and why that was not published.
+    rungs: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("job_id", "fence"),

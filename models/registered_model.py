@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -85,6 +86,8 @@ class ModelVersion(Identified, Base):
     state: Mapped[str] = mapped_column(Text, server_default=VersionState.PENDING)
     guarantee: Mapped[str | None] = mapped_column(Text)
     report: Mapped[dict[str, Any] | None]
+    # Versions unlearned since one was trained, itself included; 0 for one that was trained.
+    empirical_steps: Mapped[int] = mapped_column(Integer, server_default=text("0"), sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

@@ -15,7 +15,7 @@ from models import Job, JobKind
 from worker.engine.contract import Refused
 from worker.engine.data import listening
 from worker.equipment import Equipment
-from worker.jobs.claim import claim_next
+from worker.jobs.claim import claim_next, forget_what_was_tried
 from worker.jobs.heartbeat import Heartbeat, Order
 from worker.jobs.lease import Claim, LeaseLost
 from worker.jobs.memory import PeakMemory
@@ -110,16 +110,8 @@ def stop_as_ordered(session: Session, job: Job, claim: Claim, order: Order) -> N
         settling.cancel(session, job, claim.actor)
         return
     if order is Order.RESTART:
-        drop_candidate(job)
+        forget_what_was_tried(job)
     settling.requeue(session, job, claim.actor, outcome="released", reason=order.value, forgive=True)
-
-
-def drop_candidate(job: Job) -> None:
-    """What was made for all of the job's requests is not what the remaining ones asked for."""
-    job.candidate_artifact_id = None
-    job.snapshot_artifact_id = None
-    job.approved_at = None
-    job.approved_by = None
 
 
 def try_again(session: Session, job: Job, claim: Claim, max_attempts: int, begin_anew: bool) -> None:

@@ -20,18 +20,18 @@ _MODEL = text("SELECT id FROM registered_models WHERE id = :id AND tenant_id = :
 _QUEUE = text("""
 INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, tasks, scope,
   method, instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, acknowledge_by,
-  status, journaled_at)
+  status, journaled_at, guarantee)
 VALUES (:id, :tenant_id, :parent_id, :dataset_id, :registered_model_id, :tasks, :scope, :method, :count,
   :hash_key_id, :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
-  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), 'queued', now())
+  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), 'queued', now(), :guarantee)
 """)
 # What the client sent: a request on a data set. Its status is that of its children.
 _PARENT = text("""
 INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count, hash_key_id,
-  reference, regulation, metadata, created_at, due_at, acknowledge_by)
+  reference, regulation, metadata, created_at, due_at, acknowledge_by, guarantee)
 VALUES (:id, :tenant_id, :dataset_id, :tasks, :scope, :method, :instance_count, :hash_key_id,
   :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
-  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz))
+  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), :guarantee)
 ON CONFLICT (id) DO NOTHING RETURNING id
 """)
 _ITEMS = text("""

@@ -13,7 +13,9 @@ from app.core.rows import AnyRow
 LISTED_HASHES = 1000
 
 _REQUEST = text("""
-SELECT r.id, r.parent_id, r.reference, r.regulation, r.tasks, r.scope, r.method, r.instance_count,
+SELECT r.id, r.parent_id, r.reference, r.regulation, r.tasks, r.scope, r.method,
+  r.guarantee AS guarantee_asked,
+  r.instance_count,
   r.hash_key_id, r.created_at, r.due_at, r.finished_at, r.acknowledged_at, r.extension,
   r.tenant_id, tenant.name AS tenant,
   m.id AS model_id, m.name AS model, d.name AS dataset, d.fingerprint, d.holdout_fingerprint,

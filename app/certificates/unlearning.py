@@ -48,6 +48,8 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
                 "residuals": _of_request(facts, run.get("residuals", [])),
             },
             "gates": facts.report.get("gates"),
+            "tried": [_tried(record) for record in facts.report.get("rungs", [])],
+            "earlier": _earlier(facts.report),
             "data": {"training": request.fingerprint, "holdout": request.holdout_fingerprint},
             "run": {key: value for key, value in run.items() if key not in _PRIVATE_TO_THE_BATCH},
         }
@@ -72,6 +74,7 @@ def _request(facts: Facts) -> dict[str, Any]:
         "extension": row.extension,
         "tasks": list(row.tasks),
         "scope": row.scope,
+        "guarantee_asked": row.guarantee_asked,
         "instances": {
             "count": row.instance_count,
             "hash": "HMAC-SHA-256",
@@ -119,6 +122,24 @@ def _line(line: list[AnyRow]) -> dict[str, Any]:
         "trained_version": line[0].version,
         "unlearned_versions": len(empirical),
         "labels_unlearned": sum(version.labels for version in empirical),
+    }
+
+
+def _tried(record: dict[str, Any]) -> dict[str, Any]:
+    """A rung of the job, without the ids of the requests that it concerned."""
+    shown = ("rung", "method", "scale", "why", "at", "result", "guarantee", "figures", "why_not")
+    return {key: record.get(key) for key in shown}
+
+
+def _earlier(report: dict[str, Any]) -> dict[str, Any]:
+    """What had been forgotten before, looked at once more on this version."""
+    levels, gone = report.get("earlier_levels", []), report.get("earlier_gone", [])
+    back = {reference for record in report.get("rungs", []) for reference, _ in record.get("came_back", [])}
+    return {
+        "requests_measured": len({name for level in levels for name in level["references"]}),
+        "requests_that_came_back": len(back),
+        "labels_no_longer_checkable": sum(entry["labels"] for entry in gone),
+        "levels": [{key: level[key] for key in ("task", "instances", "forget", "risen")} for level in levels],
     }
 
 

@@ -41,6 +41,7 @@ class Entry:
     acknowledge_by: str | None = None
     # Of a request on a data set's: that request itself, which has no entry of its own.
     parent: dict[str, Any] | None = None
+    guarantee: str = "empirical"  # entries of earlier days have none
 
 
 def write_entry(storage: Storage, entry: Entry) -> None:

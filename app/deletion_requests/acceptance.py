@@ -66,6 +66,7 @@ async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
             ModelEstimate(
                 model=target.name,
                 method=target.method,
+                guarantee=target.guarantee,
                 tasks=list(target.tasks),
                 already_forgotten=counts.settled,
                 joins_open_job=await _has_open_job(session, target),
@@ -136,6 +137,7 @@ async def _record_for_model(
         tasks=list(target.tasks),
         scope=target.scope,
         method=target.method,
+        guarantee=target.guarantee,
         already_forgotten=counts.settled,
         status=RunStatus.SUCCEEDED if settled else RunStatus.QUEUED,
         result_version_id=target.head_version_id if settled else None,
@@ -175,6 +177,7 @@ def _parent_row(checked: Checked) -> NewRow:
         tasks=tasks,
         scope="full" if full else "partial",
         method=checked.sent.method or first.method,
+        guarantee=first.guarantee,
         already_forgotten=min(counts.settled for _, counts in checked.counted),
         status=None,
         result_version_id=None,
@@ -201,6 +204,7 @@ def _view(
         tasks=row.tasks,
         scope=row.scope,
         method=row.method,
+        guarantee=target.guarantee,
         instance_count=checked.instances.count,
         already_forgotten=row.already_forgotten,
         reference=row.reference,
@@ -225,7 +229,8 @@ def _view(
 async def _targets(
     session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
 ) -> list[Target]:
-    arguments = (sent.tasks, sent.method, settings)
+    method = "retrain" if sent.guarantee == "exact" else sent.method
+    arguments = (sent.tasks, method, sent.guarantee or "empirical", settings)
     if sent.model is not None:
         return [await targets.of_model(session, caller.tenant_id, sent.model, *arguments)]
     return await targets.of_dataset(session, caller.tenant_id, sent.dataset or "", *arguments)

@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.instances import UNPACKED, NamedInstances
-from app.deletion_requests.schemas import Scope
+from app.deletion_requests.schemas import Guarantee, Scope
 
 _COLUMNS = """
   INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
     scope, method, instance_count, already_forgotten, hash_key_id, http_request_id, reference, regulation,
-    metadata, due_at, acknowledge_by, status, finished_at, result_version_id)
+    metadata, due_at, acknowledge_by, guarantee, status, finished_at, result_version_id)
   VALUES (:id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
     :scope, :method, :instance_count, :already_forgotten, :hash_key_id, :http_request_id, :reference,
-    :regulation, CAST(:metadata AS jsonb), :due_at, :acknowledge_by, :status,
+    :regulation, CAST(:metadata AS jsonb), :due_at, :acknowledge_by, :guarantee, :status,
     CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id)
   RETURNING created_at
 """
@@ -52,6 +52,7 @@ class NewRow:
     tasks: list[str]
     scope: Scope
     method: str
+    guarantee: Guarantee
     already_forgotten: int
     status: str | None
     result_version_id: uuid.UUID | None
@@ -70,7 +71,12 @@ async def record(
     hash_key_id: str,
 ) -> datetime:
     """When it was recorded. A request on a data set (no model) has no items of its own: its children do."""
-    audited = {"instances": instances.count, "tasks": row.tasks, "method": row.method}
+    audited = {
+        "instances": instances.count,
+        "tasks": row.tasks,
+        "method": row.method,
+        "guarantee": row.guarantee,
+    }
     bound: dict[str, Any] = {
         "id": row.id,
         "tenant_id": caller.tenant_id,
@@ -81,6 +87,7 @@ async def record(
         "tasks": row.tasks,
         "scope": row.scope,
         "method": row.method,
+        "guarantee": row.guarantee,
         "instance_count": instances.count,
         "already_forgotten": row.already_forgotten,
         "hash_key_id": hash_key_id,

@@ -24,6 +24,7 @@ CASE WHEN r.status IS NOT NULL THEN r.status
 _REQUESTS = f"""
 SELECT * FROM (
 SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks, r.scope, r.method,
+  r.guarantee,
   r.instance_count, r.already_forgotten, r.reference, r.regulation, r.metadata, r.created_at, r.due_at,
   r.acknowledge_by, r.acknowledged_at, r.extension,
   r.job_id AS job, v.number AS result_version, r.error_code, r.error_detail, r.cancel_requested_at,

@@ -9,6 +9,7 @@ from app.core.wire import Answer, InstanceId, LongText, Metadata, Moment, Sent, 
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "needs_review"]
 Scope = Literal["full", "partial"]
+Guarantee = Literal["exact", "empirical"]
 Reference = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -37,6 +38,10 @@ class NewDeletionRequest(Sent):
     method: Literal["interference_aware", "retrain"] | None = Field(
         None, description="In place of the method of the model's policy"
     )
+    guarantee: Guarantee | None = Field(
+        None,
+        description="exact: by retraining without them. empirical (the default): unlearned, and measured",
+    )
     metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -47,6 +52,10 @@ class NewDeletionRequest(Sent):
             raise ValueError("give instances or an instance_list, one of the two")
         if isinstance(self.tasks, list) and len(set(self.tasks)) < len(self.tasks):
             raise ValueError("tasks names one twice")
+        if self.guarantee == "exact" and self.method not in (None, "retrain"):
+            raise ValueError(
+                f"the method {self.method} cannot give the guarantee exact: name retrain, or no method"
+            )
         return self
 
 
@@ -88,6 +97,7 @@ class DeletionRequestView(Answer):
     tasks: list[str]
     scope: Scope
     method: str
+    guarantee: Guarantee = Field(description="The least that was asked for; the version says what it has")
     instance_count: int
     already_forgotten: int = Field(description="Instances with nothing left to forget when this came in")
     reference: str | None
@@ -113,6 +123,7 @@ class DeletionRequestView(Answer):
 class ModelEstimate(Answer):
     model: str
     method: str
+    guarantee: Guarantee
     tasks: list[str]
     already_forgotten: int
     joins_open_job: bool

@@ -12,12 +12,13 @@ from app.core.instances import UNPACKED, NamedInstances
 from app.deletion_requests.targets import Target
 
 # What the ledger says is forgotten of one instance, as bits. A row without a version was forgotten once,
-# and is remembered again.
+# and is remembered again. What was only unlearned still has to be retrained without, when that is asked for.
 _FORGOTTEN = """
 SELECT bit_or(task.bit) AS bits
 FROM forgotten_supervision f
 JOIN unnest(CAST(:tasks AS text[]), CAST(:bits AS bigint[])) AS task(name, bit) ON task.name = f.task
 WHERE f.registered_model_id = :model_id AND f.instance_hash = d.instance_hash AND f.version_id IS NOT NULL
+  AND CAST(:standing AS boolean)
 """
 
 
@@ -80,6 +81,7 @@ async def count(session: AsyncSession, target: Target, instances: NamedInstances
         "tasks": list(target.tasks),
         "bits": list(target.bits),
         "mask": sum(target.bits),
+        "standing": target.guarantee == "empirical" or target.head_is_trained,
     }
     bound |= {f"bit{k}": bit for k, bit in enumerate(target.bits)}
     row = (await session.execute(_count(len(target.tasks)), bound)).one()

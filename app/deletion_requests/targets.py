@@ -11,7 +11,7 @@ from app.core.errors import Conflict, InvalidInput, NotFound
 from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
 from app.core.settings import Settings
-from app.deletion_requests.schemas import Scope
+from app.deletion_requests.schemas import Guarantee, Scope
 from models.states import ModelStatus
 
 # `pending`: instances named by requests that are not settled yet, counted more than once if named more
@@ -20,6 +20,7 @@ _TARGETS = """
 SELECT m.id, m.name, m.status, m.head_version_id, m.policy, d.id AS dataset_id, d.name AS dataset,
   d.targets, d.hash_key_id,
   (SELECT number FROM model_versions v WHERE v.id = m.head_version_id) AS head_number,
+  (SELECT empirical_steps FROM model_versions v WHERE v.id = m.head_version_id) AS head_steps,
   (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'remaining', t.remaining) ORDER BY t.position)
    FROM model_tasks t WHERE t.registered_model_id = m.id) AS tasks,
   (SELECT coalesce(sum(r.instance_count), 0) FROM deletion_requests r WHERE r.registered_model_id = m.id
@@ -44,6 +45,8 @@ class Target:
     head_version_id: uuid.UUID
     head_number: int
     method: str
+    guarantee: Guarantee
+    head_is_trained: bool  # nothing was unlearned since
     visits: int
     dataset_id: uuid.UUID
     dataset: str
@@ -60,6 +63,7 @@ async def of_model(
     name_or_id: str,
     tasks: Sequence[str] | str,
     method: str | None,
+    guarantee: Guarantee,
     settings: Settings,
 ) -> Target:
     """Raises `NotFound`, `Conflict` (model_not_ready) and `InvalidInput` (unknown_task)."""
@@ -80,7 +84,7 @@ async def of_model(
     known = [task["name"] for task in row.tasks]
     if not isinstance(tasks, str):
         _refuse_unknown(tasks, known, "The model")
-    return _target(row, known if isinstance(tasks, str) else tasks, method, settings)
+    return _target(row, known if isinstance(tasks, str) else tasks, method, guarantee, settings)
 
 
 async def of_dataset(
@@ -89,6 +93,7 @@ async def of_dataset(
     name_or_id: str,
     tasks: Sequence[str] | str,
     method: str | None,
+    guarantee: Guarantee,
     settings: Settings,
 ) -> list[Target]:
     """One target per ready model that has any of the tasks, in the order of their ids.
@@ -113,11 +118,13 @@ async def of_dataset(
     for row in rows:
         named = known[row.id] if isinstance(tasks, str) else [name for name in tasks if name in known[row.id]]
         if named:
-            targets.append(_target(row, named, method, settings))
+            targets.append(_target(row, named, method, guarantee, settings))
     return targets
 
 
-def _target(row: AnyRow, tasks: Sequence[str], method: str | None, settings: Settings) -> Target:
+def _target(
+    row: AnyRow, tasks: Sequence[str], method: str | None, guarantee: Guarantee, settings: Settings
+) -> Target:
     if row.hash_key_id != settings.hash_key_id:
         raise Conflict(
             "The data set was indexed under another hash key; register it again.", code="hash_key_changed"
@@ -130,6 +137,8 @@ def _target(row: AnyRow, tasks: Sequence[str], method: str | None, settings: Set
         head_version_id=row.head_version_id,
         head_number=row.head_number,
         method=method or row.policy["method"],
+        guarantee=guarantee,
+        head_is_trained=row.head_steps == 0,
         visits=row.policy["visits"],
         dataset_id=row.dataset_id,
         dataset=row.dataset,

@@ -62,19 +62,20 @@ async def cancel_job(caller: RequestsWrite, session: Session, job_id: uuid.UUID)
 
 @router.post("/{job_id}/approve", responses=errors(400, 404, 409, 413, 422))
 async def approve_job(
-    caller: RequestsWrite, session: Session, job_id: uuid.UUID, decision: Decision | None = None
+    caller: RequestsWrite, session: Session, job_id: uuid.UUID, decision: Decision
 ) -> JobView:
-    """Publish a candidate that missed a gate."""
-    await service.approve(session, caller, job_id, decision.reason if decision else None)
+    """Publish a candidate that missed a gate. Who decided, and why, is in the certificates."""
+    await service.approve(session, caller, job_id, decision.reason)
     return await service.one(session, caller, job_id)
 
 
 @router.post("/{job_id}/reject", responses=errors(400, 404, 409, 413, 422))
 async def reject_job(
-    caller: RequestsWrite, session: Session, job_id: uuid.UUID, decision: Decision | None = None
+    caller: RequestsWrite, session: Session, job_id: uuid.UUID, decision: Decision
 ) -> JobView:
-    """Drop a candidate that missed a gate; its requests are cancelled."""
-    await service.reject(session, caller, job_id, decision.reason if decision else None)
+    """Drop a candidate that missed a gate: the job and its requests fail with `candidate_rejected`, and the
+    version stays head. Retrying the job has the requests done again."""
+    await service.reject(session, caller, job_id, decision.reason)
     return await service.one(session, caller, job_id)
 
 

@@ -11,12 +11,12 @@ _JOBS = """
 SELECT j.id, j.kind, j.status, j.phase, m.name AS model, d.name AS dataset, j.method, j.progress, j.device,
   base.number AS base_version, result.number AS result_version,
   coalesce(j.report, result.report) AS report, j.error_code, j.error_detail, j.created_at, j.due_at,
-  j.started_at, j.finished_at, j.cancel_requested_at, j.approved_at,
+  j.started_at, j.finished_at, j.cancel_requested_at, j.approved_at, j.rungs, j.decision,
   (SELECT count(*) FROM deletion_requests r WHERE r.job_id = j.id) AS request_count,
   ARRAY(SELECT r.id FROM deletion_requests r WHERE r.job_id = j.id ORDER BY r.id LIMIT 100) AS requests,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('number', a.fence, 'worker', a.worker, 'device', a.device,
      'started_at', a.created_at, 'finished_at', a.finished_at, 'outcome', a.outcome,
-     'error_code', a.error_code, 'error_detail', a.error_detail) ORDER BY a.fence), '[]')
+     'error_code', a.error_code, 'error_detail', a.error_detail, 'rungs', a.rungs) ORDER BY a.fence), '[]')
    FROM attempts a WHERE a.job_id = j.id) AS attempts
 FROM jobs j
 LEFT JOIN registered_models m ON m.id = j.registered_model_id

@@ -20,6 +20,16 @@ class AttemptView(Answer):
     outcome: str | None
     error_code: str | None
     error_detail: str | None
+    rungs: list[dict[str, Any]] = Field(
+        description="What it tried to the end: method, figures, and why that was not published"
+    )
+
+
+class JudgementView(Answer):
+    decision: Literal["approved", "rejected"]
+    by: str
+    reason: str
+    at: str
 
 
 class JobView(Answer):
@@ -30,7 +40,9 @@ class JobView(Answer):
     model: str | None
     dataset: str | None
     method: str | None
-    progress: dict[str, Any] | None = Field(description="done and total in steps, and a note")
+    progress: dict[str, Any] | None = Field(
+        description="done and total in steps, a note, and rung, rung_number and rungs of the escalation"
+    )
     attempts: list[AttemptView]
     device: str | None
     request_count: int
@@ -48,6 +60,10 @@ class JobView(Answer):
     finished_at: Moment | None
     cancel_requested_at: Moment | None
     approved_at: Moment | None
+    rungs: list[dict[str, Any]] = Field(
+        description="What was tried so far, in order: rung, method, scale, attempt, result, figures, why_not"
+    )
+    decision: JudgementView | None = Field(description="Who approved or rejected the candidate, and why")
 
 
 class Decision(Sent):
@@ -55,4 +71,7 @@ class Decision(Sent):
 
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "measured again by hand"}})
 
-    reason: Annotated[LongText | None, Field(description="Kept in the audit log")] = None
+    reason: Annotated[
+        LongText,
+        Field(description="Kept with the job and in the audit log; of an approval, in the certificates"),
+    ]

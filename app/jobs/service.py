@@ -1,7 +1,8 @@
 """Deciding on jobs: cancel, approve, reject, retry."""
 
+import json
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +12,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.event_stream import Look, Subject
 from app.core.outbox import wake
 from app.core.rows import AnyRow
+from app.core.wire import rfc3339
 from app.jobs import changes, repository
 from app.jobs.opening import join_or_open, queue_validation
 from app.jobs.schemas import JobView
@@ -24,12 +26,20 @@ _LOOK = text(
 )
 _APPROVE = text(
     "UPDATE jobs SET status = 'queued', approved_at = now(), approved_by = :key_id, not_before = now(),"
-    " revision = revision + 1 WHERE id = :id"
+    " decision = CAST(:decision AS jsonb), revision = revision + 1 WHERE id = :id"
 )
 _REQUEUE = text(
     "UPDATE deletion_requests SET status = 'queued', finished_at = NULL, error_code = NULL,"
     " error_detail = NULL, cancel_requested_at = NULL, revision = revision + 1"
     " WHERE job_id = :id AND status = 'failed' RETURNING id, registered_model_id, method, due_at"
+)
+_REJECT = text(
+    "UPDATE jobs SET error_code = 'candidate_rejected', error_detail = :detail,"
+    " decision = CAST(:decision AS jsonb) WHERE id = :id"
+)
+_REJECT_REQUESTS = text(
+    "UPDATE deletion_requests SET error_code = 'candidate_rejected', error_detail = :detail,"
+    " finished_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))"
 )
 _VALIDATE_DATASET_AGAIN = text(
     "UPDATE datasets SET status = 'validating', error_code = NULL, error_detail = NULL"
@@ -86,21 +96,32 @@ async def cancel(session: AsyncSession, caller: Caller, job_id: uuid.UUID) -> No
             raise Conflict(f"The job has {job.status} already.", code="job_finished")
 
 
-async def approve(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reason: str | None) -> None:
+async def approve(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reason: str) -> None:
     """Have the candidate published although it missed a gate. Raises `Conflict` (job_not_in_review)."""
     job = await _in_review(session, caller, job_id)
-    await session.execute(_APPROVE, {"id": job.id, "key_id": caller.key_id})
+    bound = {"id": job.id, "key_id": caller.key_id, "decision": _decision(caller, "approved", reason)}
+    await session.execute(_APPROVE, bound)
     waiting = await changes.requests_in(session, job, RunStatus.NEEDS_REVIEW)
     await changes.move_requests(session, waiting, RunStatus.QUEUED)
     await changes.note(session, caller, job, "approved", reason=reason)
     await session.execute(wake(caller.tenant_id, job.id))
 
 
-async def reject(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reason: str | None) -> None:
-    """Drop the candidate. Raises `Conflict` (job_not_in_review)."""
+async def reject(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reason: str) -> None:
+    """Drop the candidate: job and requests fail; they may be retried. Raises `Conflict`
+    (job_not_in_review)."""
     job = await _in_review(session, caller, job_id)
     await changes.note(session, caller, job, "rejected", reason=reason)
-    await _end_cancelled(session, caller, job)
+    detail = (
+        "The candidate missed a gate and a person rejected it; the version before stays in use, and still "
+        "remembers. Retry the job to have the requests carried out again."
+    )
+    waiting = await changes.requests_in(session, job, RunStatus.NEEDS_REVIEW)
+    await changes.move_requests(session, waiting, RunStatus.FAILED)
+    await session.execute(_REJECT_REQUESTS, {"ids": waiting, "detail": detail})
+    decision = _decision(caller, "rejected", reason)
+    await session.execute(_REJECT, {"id": job.id, "detail": detail, "decision": decision})
+    await changes.end(session, caller, job, RunStatus.FAILED)
 
 
 async def retry(session: AsyncSession, caller: Caller, job_id: uuid.UUID) -> uuid.UUID:
@@ -126,6 +147,12 @@ async def subject(session: AsyncSession, caller: Caller, job_id: uuid.UUID, afte
         return Look(seen.finished, seen.progress)
 
     return Subject(caller.tenant_id, [job_id], look, after)
+
+
+def _decision(caller: Caller, decision: str, reason: str) -> str:
+    """As the job and the certificates show it."""
+    at = rfc3339(datetime.now(UTC))
+    return json.dumps({"decision": decision, "by": caller.actor, "reason": reason, "at": at})
 
 
 async def _end_cancelled(session: AsyncSession, caller: Caller, job: AnyRow) -> None:

@@ -30,7 +30,7 @@ _MODEL_PAGE = text(
 )
 _VERSIONS = """
 SELECT v.id, v.number, p.number AS parent, v.state, 'sha256:' || encode(a.sha256, 'hex') AS digest, a.size,
-  a.path, a.state AS artifact_state, v.guarantee, v.report, v.job_id AS job, v.created_at,
+  a.path, a.state AS artifact_state, v.guarantee, v.empirical_steps, v.report, v.job_id AS job, v.created_at,
   ARRAY(SELECT name FROM aliases WHERE registered_model_id = v.registered_model_id AND version_id = v.id
         ORDER BY name) AS aliases
 FROM model_versions v

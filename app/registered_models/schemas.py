@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from app.core.wire import Answer, LongText, Moment, Name, Sent, TaskName, storable
+from app.registered_models.policy import Policy
 
-Method = Literal["interference_aware", "retrain"]
 AliasName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,63}$"),
@@ -47,21 +47,6 @@ class Recipe(Sent):
     momentum: float = Field(0.9, ge=0, lt=1)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     loss_weights: dict[TaskName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-
-
-class Gates(Sent):
-    """Bounds that a candidate must keep to be published, in points of the task's metric."""
-
-    retained_drop: float = Field(5.0, ge=0, le=100)
-    unnamed_drop: float = Field(5.0, ge=0, le=100)
-    forget_excess: float = Field(10.0, ge=0, le=100)
-
-
-class Policy(Sent):
-    method: Method = "interference_aware"
-    visits: int = Field(60, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
-    gates: Gates = Field(default_factory=Gates)
-    on_miss: Literal["needs_review", "fail"] = "needs_review"
 
 
 class NewModel(Sent):
@@ -141,6 +126,9 @@ class VersionView(Answer):
     digest: str | None = Field(description="sha256: and 64 hexadecimal characters, over the checkpoint")
     size: int | None = Field(description="Bytes of the checkpoint")
     guarantee: Literal["exact", "empirical"] | None
+    empirical_steps: int = Field(
+        description="Approximate steps that lie behind it since a version was last trained, its own included"
+    )
     report: dict[str, Any] | None
     job: uuid.UUID | None
     aliases: list[str]

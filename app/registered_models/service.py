@@ -22,13 +22,14 @@ from models.states import DatasetStatus, ModelStatus
 
 async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> ModelView:
     """Raises `InvalidInput` (dataset_unknown, holdout_missing, unknown_target, loss_weights_unknown,
-    url_not_allowed) and `Conflict` (dataset_not_ready, model_exists)."""
+    gates_unknown_task, url_not_allowed) and `Conflict` (dataset_not_ready, model_exists)."""
     dataset = await _usable_dataset(session, caller, sent.dataset)
     _check_tasks(sent, dataset)
     checkpoint_url = None
     if sent.checkpoint_url is not None:
         roots = await datasets.allowed_roots(session, caller.tenant_id)
         checkpoint_url = await asyncio.to_thread(allowed_url, sent.checkpoint_url, roots)
+    names = [task.name for task in sent.tasks]
     model_id = await repository.insert_new(
         session,
         caller.tenant_id,
@@ -37,7 +38,7 @@ async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> Mod
         dataset_id=dataset.id,
         network=sent.network.model_dump(),
         recipe=sent.recipe.model_dump(),
-        policy=sent.policy.model_dump(),
+        policy=sent.policy.model_dump() | {"gates": sent.policy.gates.for_tasks(names)},
         checkpoint_url=checkpoint_url,
         status=ModelStatus.VALIDATING if checkpoint_url else ModelStatus.AWAITING_CHECKPOINT,
     )
@@ -135,6 +136,12 @@ def _check_tasks(sent: NewModel, dataset: AnyRow) -> None:
         raise InvalidInput(
             f"recipe.loss_weights names {strange[0]!r}, which is none of the model's tasks.",
             code="loss_weights_unknown",
+        )
+    strange = sorted(sent.policy.gates.tasks_named() - {task.name for task in sent.tasks})
+    if strange:
+        raise InvalidInput(
+            f"policy.gates has a bound for {strange[0]!r}, which is none of the model's tasks.",
+            code="gates_unknown_task",
         )
 
 

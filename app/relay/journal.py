@@ -20,14 +20,15 @@ _UNJOURNALED = text(f"""
 SELECT id FROM deletion_requests WHERE id > :after AND {UNJOURNALED} ORDER BY id LIMIT :batch
 """)  # noqa: S608 (a constant of ours)
 _READ = text(f"""
-SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, hash_key_id, reference,
-  regulation, metadata, to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
+SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, guarantee, hash_key_id,
+  reference, regulation, metadata,
+  to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
   to_json(acknowledge_by) #>> '{{}}' AS acknowledge_by, status = 'cancelled' AS cancelled,
   ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item
         WHERE item.deletion_request_id = request.id) AS instances,
   (SELECT jsonb_build_object('id', parent.id, 'tasks', parent.tasks, 'scope', parent.scope,
-     'method', parent.method, 'instance_count', parent.instance_count, 'reference', parent.reference,
-     'regulation', parent.regulation, 'metadata', parent.metadata, 'created_at', parent.created_at,
+     'method', parent.method, 'guarantee', parent.guarantee, 'instance_count', parent.instance_count,
+     'reference', parent.reference, 'regulation', parent.regulation, 'metadata', parent.metadata, 'created_at', parent.created_at,
      'due_at', parent.due_at, 'acknowledge_by', parent.acknowledge_by)
    FROM deletion_requests AS parent WHERE parent.id = request.parent_id) AS parent
 FROM deletion_requests AS request WHERE id = :id AND {UNJOURNALED}

@@ -1,5 +1,6 @@
 """Certificates over HTTP: signed JSON, a page, and clear refusals."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -65,6 +66,37 @@ def report(requests: list[str]) -> dict[str, Any]:
             "decided": [{"gate": "retained_drop", "task": "digit", "kept": True, "says": "Lost 1: kept."}],
             "not_measured": [{"gate": "forget_excess", "task": "digit", "says": "Too few: 2 forgotten."}],
         },
+        "rungs": [
+            {
+                "rung": rung,
+                "method": "interference_aware",
+                "scale": scale,
+                "why": None,
+                "attempt": 1,
+                "at": "2026-11-24T00:00:00+00:00",
+                "result": result,
+                "guarantee": "empirical",
+                "figures": [],
+                "why_not": why_not,
+                "severity": 0.0,
+                "only_earlier": False,
+                "came_back": back,
+            }
+            for rung, scale, result, why_not, back in (
+                ("first", 1.0, "missed", "It came back.", [["another-request", "digit"]]),
+                ("unlearn_again", 1.0, "published", None, []),
+            )
+        ],
+        "earlier_levels": [
+            {
+                "task": "digit",
+                "references": ["another-request"],
+                "instances": 60,
+                "risen": False,
+                "forget": None,
+            }
+        ],
+        "earlier_gone": [{"reference": "another-request", "task": "digit", "labels": 3}],
         "run": {
             "requests": requests,
             "method": "interference_aware",
@@ -160,6 +192,18 @@ async def test_a_certificate_is_handed_out_as_it_was_signed(
     assert "bound of the policy: Lost 1: kept." in proven
     assert "Too few: 2 forgotten." not in proven
     assert "Too few: 2 forgotten." in not_proven
+    predicate = json.loads(base64.b64decode(answer.json()["payload"]))["predicate"]
+    assert [(each["rung"], each["result"]) for each in predicate["tried"]] == [
+        ("first", "missed"),
+        ("unlearn_again", "published"),
+    ]
+    earlier = predicate["earlier"]
+    assert (earlier["requests_measured"], earlier["requests_that_came_back"]) == (1, 1)
+    assert earlier["labels_no_longer_checkable"] == 3
+    assert "another-request" not in json.dumps(predicate)
+    page = (await client.get(f"/v1/deletion-requests/{made['id']}/certificate?format=html")).text
+    assert "unlearn again (interference_aware): published" in page
+    assert "1 had come back" in page
 
 
 async def test_a_request_on_a_data_set_has_a_bundle(

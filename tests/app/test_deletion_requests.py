@@ -55,6 +55,28 @@ async def test_requests_join_the_open_job_until_it_is_claimed(
     assert third["job"] not in (first["job"], other["job"])
 
 
+async def test_exact_means_retrained(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    first = (await client.post("/v1/deletion-requests", json=body())).json()
+    assert (first["method"], first["guarantee"]) == ("interference_aware", "empirical")
+    exact = (await client.post("/v1/deletion-requests", json=body(guarantee="exact"))).json()
+    assert (exact["method"], exact["guarantee"]) == ("retrain", "exact")
+    same = (await client.post("/v1/deletion-requests", json=body(method="retrain"))).json()
+    assert exact["job"] == same["job"] != first["job"]
+    contradicts = body(guarantee="exact", method="interference_aware")
+    refused = await client.post("/v1/deletion-requests", json=contradicts)
+    assert (refused.status_code, refused.json()["code"]) == (422, "validation_error")
+    assert "name retrain, or no method" in refused.text
+
+    # What was only unlearned is settled for who asks no more than that.
+    world.claim(first["job"])
+    world.publish(first["job"])
+    world.run("UPDATE model_versions SET empirical_steps = 1 WHERE number = 2")
+    assert (await client.post("/v1/deletion-requests", json=body())).status_code == 200
+    again = await client.post("/v1/deletion-requests", json=body(guarantee="exact"))
+    assert (again.status_code, again.json()["already_forgotten"]) == (202, 0)
+
+
 async def test_the_job_takes_the_earliest_due_date(client: httpx.AsyncClient, world: World) -> None:
     world.ready_model()
     for regulation in (None, "ccpa", "gdpr", "CCPA", None):
@@ -229,6 +251,7 @@ async def test_a_dry_run_estimates_and_writes_nothing(client: httpx.AsyncClient,
         {
             "model": "reader",
             "method": "interference_aware",
+            "guarantee": "empirical",
             "tasks": ["digit", "parity"],
             "already_forgotten": 0,
             "joins_open_job": False,

@@ -15,6 +15,7 @@ UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
     "PUT /v1/models/{model}/aliases/{alias}": {"version": 1},
     "POST /v1/jobs/{job_id}/approve": {"reason": "x"},
+    "POST /v1/jobs/{job_id}/reject": {"reason": "x"},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.

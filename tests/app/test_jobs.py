@@ -75,7 +75,7 @@ async def test_approving_sends_the_candidate_on(
     client: httpx.AsyncClient, world: World, request_made: dict[str, Any]
 ) -> None:
     job_id = request_made["job"]
-    early = await client.post(f"/v1/jobs/{job_id}/approve")
+    early = await client.post(f"/v1/jobs/{job_id}/approve", json={"reason": "measured again"})
     assert (early.status_code, early.json()["code"]) == (409, "job_not_in_review")
     world.claim(job_id)
     world.move_requests(job_id, "needs_review")
@@ -87,10 +87,36 @@ async def test_approving_sends_the_candidate_on(
     assert (await client.get(f"{REQUESTS}/{request_made['id']}")).json()["status"] == "queued"
     assert world.run("SELECT count(*) FROM outbox") == woken + 1
     assert world.run("SELECT approved_by IS NOT NULL AND NOT accepts_requests FROM jobs")
+    assert approved.json()["decision"]["reason"] == "measured again"
     audited = world.rows("SELECT data FROM audit_log WHERE action = 'job.approved'")
     assert audited[0].data == {"reason": "measured again"}
     body = {"model": "reader", "instances": ["scan-2"], "tasks": "all"}
     assert (await client.post(REQUESTS, json=body)).json()["job"] != job_id
+
+
+async def test_rejecting_settles_the_requests_and_keeps_the_version(
+    client: httpx.AsyncClient, world: World, request_made: dict[str, Any]
+) -> None:
+    job_id = request_made["job"]
+    world.claim(job_id)
+    world.move_requests(job_id, "needs_review")
+    world.finish(job_id, "needs_review")
+    without_why = await client.post(f"/v1/jobs/{job_id}/reject")
+    assert (without_why.status_code, without_why.json()["code"]) == (422, "validation_error")
+    rejected = (await client.post(f"/v1/jobs/{job_id}/reject", json={"reason": "parity suffers"})).json()
+    assert (rejected["status"], rejected["error_code"]) == ("failed", "candidate_rejected")
+    decision = rejected["decision"]
+    assert (decision["decision"], decision["reason"]) == ("rejected", "parity suffers")
+    assert decision["by"].startswith("key:")
+    request = (await client.get(f"{REQUESTS}/{request_made['id']}")).json()
+    assert (request["status"], request["error_code"]) == ("failed", "candidate_rejected")
+    assert request["finished_at"]
+    assert (await client.get("/v1/models/reader")).json()["latest_version"] == 1
+    [audited] = world.rows("SELECT actor, data FROM audit_log WHERE action = 'job.rejected'")
+    assert (audited.actor, audited.data) == (decision["by"], {"reason": "parity suffers"})
+    again = await client.post(f"/v1/jobs/{job_id}/retry")
+    assert again.status_code == 202, again.text
+    assert (await client.get(f"{REQUESTS}/{request_made['id']}")).json()["status"] == "queued"
 
 
 async def test_retrying(client: httpx.AsyncClient, world: World, request_made: dict[str, Any]) -> None:

@@ -42,8 +42,18 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
     assert made["policy"] == {
         "method": "interference_aware",
         "visits": 60,
-        "gates": {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0},
-        "on_miss": "needs_review",
+        "gates": {
+            "retained_drop": 5.0,
+            "unnamed_drop": 5.0,
+            "forget_excess": 10.0,
+            "retained_loss": None,
+            "membership_auc": None,
+        },
+        "on_miss": ["larger_budget", "retrain", "needs_review"],
+        "budget_factor": 4.0,
+        "window": 0,
+        "max_requests": None,
+        "max_empirical_steps": None,
     }
     assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]
     assert (await client.get("/v1/models/reader")).json() == made
@@ -53,6 +63,24 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
     assert (await client.get("/v1/models/reader/versions/1")).status_code == 404
     again = await client.post("/v1/models", json=GOOD)
     assert (again.status_code, again.json()["code"]) == (409, "model_exists")
+
+
+async def test_policies_of_earlier_days_and_bounds_per_task(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_dataset()
+    for number, (sent, kept) in enumerate({"needs_review": ["needs_review"], "fail": ["fail"]}.items()):
+        answer = await client.post(
+            "/v1/models", json=GOOD | {"name": f"m{number}", "policy": {"on_miss": sent}}
+        )
+        assert answer.json()["policy"]["on_miss"] == kept
+    gates = {"retained_drop": {"digit": 1.0}, "unnamed_drop": None, "membership_auc": {"parity": 0.1}}
+    made = (await client.post("/v1/models", json=GOOD | {"policy": {"gates": gates}})).json()
+    assert made["policy"]["gates"] == {
+        "retained_drop": {"digit": 1.0, "parity": 5.0},
+        "unnamed_drop": None,
+        "forget_excess": 10.0,
+        "retained_loss": None,
+        "membership_auc": {"digit": None, "parity": 0.1},
+    }
 
 
 async def test_a_checkpoint_named_by_url(client: httpx.AsyncClient, world: World, tmp_path: Path) -> None:
@@ -100,6 +128,13 @@ async def test_models_that_are_refused(
         ),
         "unknown method": ({"policy": {"method": "forget_it"}}, 422, "validation_error"),
         "a negative gate": ({"policy": {"gates": {"retained_drop": -1}}}, 422, "validation_error"),
+        "a gate of no task": (
+            {"policy": {"gates": {"retained_drop": {"x": 1.0}}}},
+            422,
+            "gates_unknown_task",
+        ),
+        "a ladder that does not end": ({"policy": {"on_miss": ["retrain"]}}, 422, "validation_error"),
+        "a rung below the last": ({"policy": {"on_miss": ["fail", "retrain"]}}, 422, "validation_error"),
         "no kind": ({"network": {"inputs": 3}}, 422, "validation_error"),
         "a network with NUL": ({"network": NETWORK | {"a": "\0"}}, 422, "validation_error"),
         "a network too deep": ({"network": NETWORK | {"a": nested(40)}}, 422, "validation_error"),

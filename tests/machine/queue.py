@@ -116,10 +116,10 @@ class Queue:
         self._call(lambda session: jobs.cancel(session, self.caller, job_id))
 
     def approve(self, job_id: uuid.UUID) -> None:
-        self._call(lambda session: jobs.approve(session, self.caller, job_id, None))
+        self._call(lambda session: jobs.approve(session, self.caller, job_id, "so"))
 
     def reject(self, job_id: uuid.UUID) -> None:
-        self._call(lambda session: jobs.reject(session, self.caller, job_id, None))
+        self._call(lambda session: jobs.reject(session, self.caller, job_id, "so"))
 
     def retry(self, job_id: uuid.UUID) -> None:
         self._call(lambda session: jobs.retry(session, self.caller, job_id))

@@ -67,7 +67,7 @@ def test_what_was_not_measured_was_neither_kept_nor_missed() -> None:
     assert (record["passed"], record["decided"]) == (None, [])
     [gap] = record["not_measured"]
     assert (gap["gate"], gap["instances"]) == ("forget_excess", {"forget": 2, "holdout": 50})
-    assert "too few (2 forgotten and 50 in the holdout; 50 are needed)" in gap["says"]
+    assert "too few to measure (2 forgotten and 50 in the holdout; 50 are needed)" in gap["says"]
     record = gate_record(report(retain=figures(90, 86), **small), BOUNDS, [])
     assert record["passed"] is True
     assert [(each["gate"], each["kept"]) for each in record["decided"]] == [("retained_drop", True)]

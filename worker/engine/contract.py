@@ -86,11 +86,17 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class ForgetRequest:
-    """The share of one deletion request: `rows` (n,) sorted and unique, `tasks` as column numbers."""
+    """The share of one deletion request: `rows` (n,) sorted and unique, `tasks` as column numbers.
+
+    again: an earlier job had it forgotten, and it came back: its goals are its own. remembered: forgotten
+    once, but not by the network that a run starts from.
+    """
 
     reference: str
     rows: Tensor
     tasks: tuple[int, ...]
+    again: bool = False
+    remembered: bool = False
 
 
 @dataclass(frozen=True)

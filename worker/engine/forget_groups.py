@@ -36,7 +36,8 @@ class ForgetPlan:
 def plan_forgetting(forget: ForgetSet, present: Tensor, specs: tuple[TaskSpec, ...]) -> ForgetPlan:
     """present (N, T). Supervision that does not exist, or was forgotten before, is not forgotten again.
 
-    Requests of at least `OWN_GOAL` instances have a goal of their own; smaller ones share one per task.
+    Requests of at least `OWN_GOAL` instances have a goal of their own; smaller ones share one per task, those
+    that are forgotten again another one: they are not what the network knows by heart any more.
     Raises `Refused`: task_would_be_erased, forget_set_too_large.
     """
     retained = forget.retained(present)
@@ -51,8 +52,7 @@ def plan_forgetting(forget: ForgetSet, present: Tensor, specs: tuple[TaskSpec, .
     groups: list[ForgetGroup] = []
     for column in range(len(specs)):
         left = forgotten[:, column].clone()
-        small: list[Tensor] = []
-        names: list[str] = []
+        small: dict[bool, list[tuple[str, Tensor]]] = {False: [], True: []}
         for request in forget.requests:
             if column not in request.tasks:
                 continue
@@ -61,10 +61,12 @@ def plan_forgetting(forget: ForgetSet, present: Tensor, specs: tuple[TaskSpec, .
             if len(mine) >= OWN_GOAL:
                 groups.append(ForgetGroup(column, position[mine.sort().values], (request.reference,)))
             elif len(mine) > 0:
-                small.append(mine)
-                names.append(request.reference)
-        if small:
-            groups.append(ForgetGroup(column, position[torch.cat(small).sort().values], tuple(names)))
+                small[request.again].append((request.reference, mine))
+        for pool in (small[False], small[True]):
+            if pool:
+                rows_of_pool = torch.cat([mine for _, mine in pool]).sort().values
+                names = tuple(name for name, _ in pool)
+                groups.append(ForgetGroup(column, position[rows_of_pool], names))
     return ForgetPlan(rows, forgotten[rows], retained, tuple(groups))
 
 

@@ -42,6 +42,7 @@ def run_name(method: str, problem: Problem, budget: Budget, seed: int) -> str:
     """What makes two attempts the same run: a digest over method, budget, seed and what is forgotten."""
     digest = hashlib.sha256(repr((method, seed, budget, problem.recipe, problem.tasks)).encode())
     for request in (*problem.forget.requests, *problem.forget.excluded):
-        digest.update(repr((request.reference, request.tasks)).encode())
+        again = ("again",) if request.again else ()
+        digest.update(repr((request.reference, request.tasks, *again)).encode())
         digest.update(request.rows.to(torch.int64).numpy().tobytes())
     return digest.hexdigest()

@@ -133,11 +133,19 @@ def _choose_base(session: Session, job: Job) -> None:
         return
     head = session.get_one(RegisteredModel, job.registered_model_id).head_version_id
     if job.base_version_id != head:
-        job.snapshot_artifact_id = None
-        job.candidate_artifact_id = None
-        job.approved_at = None
-        job.approved_by = None
+        forget_what_was_tried(job)
         job.base_version_id = head
+
+
+def forget_what_was_tried(job: Job) -> None:
+    """It was made from another base, or for requests of which some were taken back: no use any more. The
+    attempts go on telling of it."""
+    job.snapshot_artifact_id = None
+    job.candidate_artifact_id = None
+    job.approved_at = None
+    job.approved_by = None
+    job.decision = None
+    job.rungs = []
 
 
 def _give_up(session: Session, job: Job, actor: str) -> None:

@@ -69,6 +69,7 @@ class Heartbeat:
         self._order: Order | None = None
         self._progress: dict[str, Any] | None = None
         self._requests: int | None = None
+        self.about: dict[str, Any] = {}  # goes out with the progress: which rung of how many
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
@@ -90,7 +91,7 @@ class Heartbeat:
 
     def tell(self, done: int, total: int, note: str) -> None:
         """The progress that the next beat carries out."""
-        self._progress = {"done": done, "total": total, "note": note}
+        self._progress = {"done": done, "total": total, "note": note, **self.about}
 
     def expect(self, requests: int) -> None:
         """How many requests the run is for. When one is taken back, the order is to start again."""

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core import settling
+from app.core.audit import event
 from app.core.logging import get_logger
 from app.core.storage import Written
 from models import Job, Phase
@@ -24,8 +26,17 @@ from worker.jobs.running import Running
 from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import evaluate
 from worker.pipeline.gates import gate_record, missed_gates
+from worker.pipeline.ladder import (
+    ANSWERED_BY_RETRAINING,
+    MISSED,
+    Rung,
+    fails_in_the_end,
+    how_far,
+    next_rung,
+)
 from worker.pipeline.load import Loaded, load
 from worker.pipeline.publish import publish, publish_approved
+from worker.pipeline.rungs import PUBLISHED, best_so_far, came_back, note_rung, record_of, refusal_of
 from worker.pipeline.sign import sign_checkpoint
 from worker.pipeline.unlearn import unlearn
 
@@ -45,10 +56,28 @@ def delete_supervision(running: Running) -> None:
         return
     device = choose_device(running.equipment.settings)
     running.act(lambda session, job: _record_device(session, job, device_name(device)), "device")
-    with _timed(running, Phase.UNLEARNING):
-        outcome = unlearn(running, loaded, device)
+    policy = loaded.registered.policy
+    tried: list[dict[str, Any]] = running.act(lambda _, job: list(job.rungs))
+    while rung := next_rung(policy, running.claim.method or "", loaded.empirical_steps, tried):
+        record = _climb(running, loaded, rung, tried, device)
+        if record["result"] == PUBLISHED:
+            return
+        tried = [*tried, record]
+    _conclude(running, policy, tried)
+
+
+def _climb(
+    running: Running, loaded: Loaded, rung: Rung, tried: list[dict[str, Any]], device: torch.device
+) -> dict[str, Any]:
+    """Make a candidate and publish it if it passes the gates; the record of what came of it."""
+    _announce(running, rung, tried, loaded.registered.policy)
+    try:
+        with _timed(running, Phase.UNLEARNING):
+            outcome = unlearn(running, loaded, rung, came_back(tried), device)
+    except Refused as refused:
+        return _refused(running, loaded, rung, tried, refused)
     with _timed(running, Phase.EVALUATING):
-        report = evaluate(running, loaded, outcome, device)
+        report = evaluate(running, loaded, rung, outcome, device)
     running.enter(Phase.PUBLISHING)
     report["run"]["seconds"] = {name: round(value, 3) for name, value in running.seconds.items()}
     with _candidate(running, loaded, outcome) as (artifact_id, written):
@@ -56,30 +85,93 @@ def delete_supervision(running: Running) -> None:
         report["signature"] = sign_checkpoint(
             running.equipment.settings, running.folder / CANDIDATE, running.folder
         )
-        _judge(running, loaded, report, artifact_id, written)
+        return _judge(running, loaded, rung, tried, report, artifact_id, written)
 
 
 def _judge(
-    running: Running, loaded: Loaded, report: dict[str, Any], artifact_id: uuid.UUID, written: Written
-) -> None:
-    """Publish the candidate if it passes the gates; otherwise do as the policy says."""
-    gates = loaded.registered.policy.get("gates", {})
+    running: Running,
+    loaded: Loaded,
+    rung: Rung,
+    tried: list[dict[str, Any]],
+    report: dict[str, Any],
+    artifact_id: uuid.UUID,
+    written: Written,
+) -> dict[str, Any]:
+    """Publish the candidate if it passes the gates; else keep it if it is the best so far."""
+    policy, actor = loaded.registered.policy, running.claim.actor
+    gates = policy.get("gates", {})
     missed = missed_gates(report, gates)
     report["gates"] = gate_record(report, gates, missed)
+    record = record_of(rung, running.claim.fence, report, missed)
+    report["rungs"] = [*tried, record]
     if not missed:
         publish(running, report, artifact_id, written)
-        return
-    detail = " ".join(miss.sentence() for miss in missed)
-    if loaded.registered.policy.get("on_miss") == "fail":
-        running.act(lambda session, job: _keep_report(job, report))
+        return record
+
+    def keep(session: Session, job: Job) -> None:
+        note_rung(session, job, actor, record)
+        if not best_so_far(tried, record):
+            return
+        job.report = report
+        if not fails_in_the_end(policy):
+            mark_stored(session, artifact_id, written)
+            session.flush()
+            job.candidate_artifact_id = artifact_id
+
+    running.act(keep, "rung")
+    return record
+
+
+def _refused(
+    running: Running, loaded: Loaded, rung: Rung, tried: list[dict[str, Any]], refused: Refused
+) -> dict[str, Any]:
+    """What a method cannot do, retraining may, where the policy allows it; or an earlier candidate is left to
+    decide on. Raises `refused` otherwise."""
+    record = refusal_of(rung, running.claim.fence, refused)
+    method, steps = running.claim.method or "", loaded.empirical_steps
+    after = next_rung(loaded.registered.policy, method, steps, [*tried, record])
+    answered = after is not None and refused.code in ANSWERED_BY_RETRAINING
+    if not answered and not any(other["result"] == MISSED for other in tried):
+        raise refused
+    running.act(lambda session, job: note_rung(session, job, running.claim.actor, record), "rung")
+    return record
+
+
+def _conclude(running: Running, policy: dict[str, Any], tried: list[dict[str, Any]]) -> None:
+    """Nothing is left to try: the best candidate waits for a person, or the job fails, as the policy says."""
+    missed = [record for record in tried if record["result"] == MISSED]
+    if not missed:
+        raise Refused(tried[-1]["code"], tried[-1]["why_not"])
+    best = min(reversed(missed), key=lambda record: record["severity"])
+    detail = best["why_not"]
+    if len(tried) > 1:
+        detail += f" Tried: {', '.join(record['rung'] for record in tried)}; the best was {best['rung']}."
+    if fails_in_the_end(policy):
         raise Refused("gate_missed", detail)
 
     def hold(session: Session, job: Job) -> None:
-        mark_stored(session, artifact_id, written)
-        session.flush()
-        settling.hold_for_review(session, job, running.claim.actor, artifact_id, detail, report)
+        if job.candidate_artifact_id is None:
+            raise Stopped(Order.RESTART)
+        report = (job.report or {}) | {"rungs": tried}
+        actor = running.claim.actor
+        settling.hold_for_review(session, job, actor, job.candidate_artifact_id, detail, report)
 
     running.act(hold, "settle")
+
+
+def _announce(running: Running, rung: Rung, tried: list[dict[str, Any]], policy: dict[str, Any]) -> None:
+    """Whoever follows the job sees which rung it is in, and of how many."""
+    running.heartbeat.about = {
+        "rung": rung.name,
+        "rung_number": len(tried) + 1,
+        "rungs": how_far(tried, policy),
+    }
+    get_logger(__name__).info("rung", rung=rung.name, method=rung.method, scale=rung.scale)
+    if rung.why is not None:
+        told = {"rung": rung.name, "method": rung.method, "why": rung.why}
+        running.act(
+            lambda session, job: session.execute(event(job.tenant_id, job.id, "job.rung", **told)) and None
+        )
 
 
 @contextlib.contextmanager
@@ -120,13 +212,9 @@ def _record_device(session: Session, job: Job, name: str) -> None:
     get_logger(__name__).info("device", device=name)
 
 
-def _keep_report(job: Job, report: dict[str, Any]) -> None:
-    job.report = report
-
-
 @contextlib.contextmanager
 def _timed(running: Running, phase: Phase) -> Iterator[None]:
     running.enter(phase)
     start = time.monotonic()
     yield
-    running.seconds[phase.value] = time.monotonic() - start
+    running.seconds[phase.value] = running.seconds.get(phase.value, 0.0) + time.monotonic() - start

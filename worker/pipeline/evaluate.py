@@ -12,12 +12,15 @@ from worker.engine.contract import Outcome
 from worker.engine.evaluation import evaluate as measure_candidate
 from worker.jobs.running import Running
 from worker.pipeline.device import device_name
+from worker.pipeline.ladder import Rung
 from worker.pipeline.load import Loaded
 from worker.pipeline.seeds import seed_of
 from worker.pipeline.unlearn import budget_of
 
 
-def evaluate(running: Running, loaded: Loaded, outcome: Outcome, device: torch.device) -> dict[str, Any]:
+def evaluate(
+    running: Running, loaded: Loaded, rung: Rung, outcome: Outcome, device: torch.device
+) -> dict[str, Any]:
     """The report: what the engine measured, and under `run` how. Nothing in it names an instance."""
     problem = loaded.problem
     report = measure_candidate(
@@ -31,19 +34,23 @@ def evaluate(running: Running, loaded: Loaded, outcome: Outcome, device: torch.d
         device=device,
         monitor=running.monitor,
     )
-    report["run"] = _run_facts(running, loaded, outcome, device)
+    report["earlier_gone"] = list(loaded.gone)  # forgotten before, and no longer checkable
+    report["run"] = _run_facts(running, loaded, rung, outcome, device)
     whole: dict[str, Any] = finite(report)
     return whole
 
 
-def _run_facts(running: Running, loaded: Loaded, outcome: Outcome, device: torch.device) -> dict[str, Any]:
+def _run_facts(
+    running: Running, loaded: Loaded, rung: Rung, outcome: Outcome, device: torch.device
+) -> dict[str, Any]:
     registered = loaded.registered
     return {
-        "method": running.claim.method,
+        "method": rung.method,
+        "rung": rung.name,
         "guarantee": outcome.guarantee,
         "seed": loaded.seed,
         "holdout_seed": seed_of("holdout", registered.model_id),
-        "budget": asdict(budget_of(loaded)),
+        "budget": asdict(budget_of(loaded, rung)),
         "network": registered.network,
         "recipe": asdict(registered.recipe),
         "policy": registered.policy,

@@ -1,80 +1,66 @@
-"""Gates: bounds on the evaluation that a candidate must keep to be published."""
+"""Gates: bounds on the evaluation that a candidate must keep to be published.
+
+A bound is one number for all tasks, or one per task. What too few instances stand behind decides nothing.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import hypot
 from typing import Any
 
-MEASURABLE = 50  # fewer instances than this decide nothing
-PARTS = {  # gate → the parts of the evaluation that it compares
-    "retained_drop": ("retain",),
-    "unnamed_drop": ("unnamed_same_instances",),
-    "forget_excess": ("forget", "holdout"),
-}
-ABOUT = {
-    "retained_drop": "loss on retained supervision",
-    "unnamed_drop": "loss on the un-named supervision of the same instances",
-    "forget_excess": "lead of the forgotten over the holdout, beyond chance",
-}
-CALLED = {
-    "retain": "retained",
-    "unnamed_same_instances": "un-named",
-    "forget": "forgotten",
-    "holdout": "in the holdout",
-}
+from worker.pipeline.gate_figures import CALLED, GATES, Figure, figure_of, least_excess, measurable
+
+EARLIER = "earlier_excess"
 
 
 @dataclass(frozen=True)
 class Miss:
-    """A bound that was not kept, in points of the task's metric."""
+    """A bound that was not kept, in points of the task's metric or as the gate has it. `came_back`: requests
+    of earlier jobs."""
 
     gate: str
     task: str
     bound: float
     figure: float
+    came_back: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        what = {
-            "retained_drop": "lost {0:.1f} points on retained supervision",
-            "unnamed_drop": "lost {0:.1f} points on the un-named supervision of the same instances",
-            "forget_excess": "is still at least {0:.1f} points better on the forgotten than on the holdout",
-        }[self.gate]
-        return f"Task {self.task!r} {what.format(self.figure)}; at most {self.bound:g} are allowed."
+        if self.gate == EARLIER:
+            said = (
+                f"is at least {self.figure:.1f} points better on what earlier requests had forgotten than on "
+                "the holdout"
+            )
+        else:
+            said = GATES[self.gate].missed.format(GATES[self.gate].shown(self.figure))
+        return f"Task {self.task!r} {said}; at most {self.bound:g} are allowed."
 
 
-def missed_gates(report: dict[str, Any], gates: dict[str, float]) -> list[Miss]:
+def missed_gates(report: dict[str, Any], gates: dict[str, Any]) -> list[Miss]:
     """Compare a report with a policy's bounds; a bound that the policy does not have is not checked.
 
-    `forget_excess` is missed only beyond what chance explains. It is not asked of exact retraining: there a
-    high score on the forget set is what any network scores that never saw it.
+    What is a difference between two samples is missed only beyond what chance explains. Exact retraining is
+    not asked how well it has forgotten: a high score there is what any network scores that never saw it.
     """
-    exact = report["run"]["guarantee"] == "exact"
-    return [
-        Miss(gate, task, float(gates[gate]), figure)
-        for task, found in report["tasks"].items()
-        for gate, figure in _figures(found)
-        if gate in gates and figure > gates[gate] and not (exact and gate == "forget_excess")
+    own = [
+        Miss(gate, task, bound, figure.value)
+        for gate, task, bound, figure in _asked(report, gates)
+        if figure.value is not None and figure.value > bound
     ]
+    return [*own, *_came_back(report, gates)]
 
 
-def gate_record(report: dict[str, Any], gates: dict[str, float], missed: list[Miss]) -> dict[str, Any]:
+def gate_record(report: dict[str, Any], gates: dict[str, Any], missed: list[Miss]) -> dict[str, Any]:
     """What a certificate may say: per gate and task what was decided, and what could not be measured.
 
     `passed` is None when nothing was decided: a bound that nobody measured was neither kept nor missed.
     """
     decided, not_measured = [], []
-    exact = report["run"]["guarantee"] == "exact"
-    for task, found in report["tasks"].items():
-        figures = dict(_figures(found))
-        for gate, parts in PARTS.items():
-            if gate not in gates or found[parts[0]] is None or (exact and gate == "forget_excess"):
-                continue
-            asked = {"gate": gate, "task": task, "bound": float(gates[gate])}
-            if gate in figures:
-                decided.append(asked | _decision(gate, task, float(gates[gate]), figures[gate]))
-            else:
-                counts = {part: _count(found[part]) for part in parts}
-                not_measured.append(asked | _gap(gate, task, counts))
+    for gate, task, bound, figure in _asked(report, gates):
+        entry = {"gate": gate, "task": task, "bound": bound}
+        if figure.value is not None:
+            decided.append(entry | _decision(gate, task, bound, figure.value))
+        else:
+            not_measured.append(entry | _gap(gate, task, figure))
+    decided += _earlier_decisions(report, gates, missed)
     passed = False if missed else True if decided else None
     return {
         "bounds": gates,
@@ -85,45 +71,81 @@ def gate_record(report: dict[str, Any], gates: dict[str, float], missed: list[Mi
     }
 
 
+def bound_of(gates: dict[str, Any], gate: str, task: str) -> float | None:
+    """None: the policy has none."""
+    bound = gates.get(gate)
+    if isinstance(bound, dict):
+        bound = bound.get(task)
+    return None if bound is None else float(bound)
+
+
+def _asked(report: dict[str, Any], gates: dict[str, Any]) -> Iterator[tuple[str, str, float, Figure]]:
+    """What the policy asks of this report: gate, task, bound, and what was measured."""
+    exact = report["run"]["guarantee"] == "exact"
+    for task, found in report["tasks"].items():
+        for gate, about in GATES.items():
+            bound = bound_of(gates, gate, task)
+            if bound is None or found[about.parts[0]] is None or (exact and about.of_forgetting):
+                continue
+            yield gate, task, bound, figure_of(gate, found, bound)
+
+
+def _came_back(report: dict[str, Any], gates: dict[str, Any]) -> Iterator[Miss]:
+    """What earlier jobs had forgotten and this candidate knows again: beyond the bound where the base was
+    within it, or else beyond what the base knew of it."""
+    for level, bound, after, before in _earlier(report, gates):
+        if after > bound and (before <= bound or level["risen"]):
+            yield Miss(EARLIER, level["task"], bound, after, tuple(level["references"]))
+
+
+def _earlier(
+    report: dict[str, Any], gates: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], float, float, float]]:
+    """Each level that can be measured, with its bound and its excess after and before."""
+    if report["run"]["guarantee"] == "exact":
+        return
+    for level in report.get("earlier_levels", []):
+        bound = bound_of(gates, "forget_excess", level["task"])
+        forget, holdout = level["forget"], report["tasks"][level["task"]]["holdout"]
+        if bound is not None and measurable(forget) and measurable(holdout):
+            after, before = (least_excess(forget[when], holdout[when]) for when in ("after", "before"))
+            yield level, bound, after, before
+
+
+def _earlier_decisions(
+    report: dict[str, Any], gates: dict[str, Any], missed: list[Miss]
+) -> list[dict[str, Any]]:
+    """One per task, of the level that stands out most; it names no request."""
+    worst: dict[str, tuple[float, float]] = {}
+    for level, bound, after, _ in _earlier(report, gates):
+        worst[level["task"]] = max(worst.get(level["task"], (after, bound)), (after, bound))
+    back = {miss.task for miss in missed if miss.gate == EARLIER}
+    return [
+        {
+            "gate": EARLIER,
+            "task": task,
+            "bound": bound,
+            "figure": figure,
+            "kept": task not in back,
+            "says": f"Task {task!r}, lead of what earlier requests had forgotten over the holdout, beyond "
+            f"chance: {figure:.1f} points, at most {bound:g} are allowed: "
+            + ("not kept." if task in back else "kept." if figure <= bound else "no more than before."),
+        }
+        for task, (figure, bound) in worst.items()
+    ]
+
+
 def _decision(gate: str, task: str, bound: float, figure: float) -> dict[str, Any]:
-    kept = figure <= bound
-    says = f"Task {task!r}, {ABOUT[gate]}: {figure:.1f} points, at most {bound:g} are allowed: "
+    kept, about = figure <= bound, GATES[gate]
+    says = f"Task {task!r}, {about.about}: {about.shown(figure)}{about.unit}, at most {bound:g} are allowed: "
     return {"figure": figure, "kept": kept, "says": says + ("kept." if kept else "not kept.")}
 
 
-def _gap(gate: str, task: str, counts: dict[str, int]) -> dict[str, Any]:
+def _gap(gate: str, task: str, figure: Figure) -> dict[str, Any]:
     """Why a bound was not measured, with the numbers of instances."""
-    numbers = " and ".join(f"{count} {CALLED[part]}" for part, count in counts.items())
-    few = min(counts.values()) < MEASURABLE
-    why = f"too few ({numbers}; {MEASURABLE} are needed)" if few else f"the score has no value ({numbers})"
-    says = f"Task {task!r}, {ABOUT[gate]}: could not be measured, {why}."
-    return {"instances": counts, "needed": MEASURABLE, "says": says}
-
-
-def _count(part: dict[str, Any] | None) -> int:
-    """The smaller number of instances, before and after."""
-    return min((part[when] or {}).get("n", 0) for when in ("before", "after")) if part else 0
-
-
-def _figures(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """The figures of one task that enough instances stand behind."""
-    for gate, part in (("retained_drop", "retain"), ("unnamed_drop", "unnamed_same_instances")):
-        if _measurable(found[part]):
-            yield gate, found[part]["before"]["value"] - found[part]["after"]["value"]
-    if _measurable(found["forget"]) and _measurable(found["holdout"]):
-        yield "forget_excess", _least_excess(found["forget"]["after"], found["holdout"]["after"])
-
-
-def _least_excess(forget: dict[str, Any], holdout: dict[str, Any]) -> float:
-    """The lower end of the difference's 95 % interval, in points. These are two samples of different
-    instances: on a hundred of each, chance alone makes differences of ten points. (A drop compares the same
-    instances before and after.)"""
-    error = hypot(forget["value"] - forget["low"], holdout["high"] - holdout["value"])
-    return float(forget["value"] - holdout["value"] - error)
-
-
-def _measurable(part: dict[str, Any] | None) -> bool:
-    return part is not None and all(
-        part[when] is not None and part[when]["n"] >= MEASURABLE and part[when]["value"] is not None
-        for when in ("before", "after")
-    )
+    numbers = " and ".join(f"{count} {CALLED[part]}" for part, count in figure.counts.items())
+    why = f"the score has no value ({numbers})"
+    if figure.too_few:
+        why = f"too few to measure ({numbers}; {figure.needed} are needed)"
+    says = f"Task {task!r}, {GATES[gate].about}: could not be measured, {why}."
+    return {"instances": figure.counts, "needed": figure.needed, "says": says}

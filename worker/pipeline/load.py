@@ -3,6 +3,7 @@
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.database import transaction
 from app.core.logging import get_logger
+from models import ModelVersion
 from worker.engine.checkpoint import CheckpointLayout
 from worker.engine.contract import Data, ForgetRequest, ForgetSet, Problem, Refused
 from worker.engine.data import split_holdout
@@ -27,7 +29,7 @@ from worker.pipeline.seeds import seed_of
 
 # Row numbers are those of validation: the data's fingerprint is compared before they are used.
 _REQUESTED = text("""
-SELECT request.id, request.tasks, request.http_request_id,
+SELECT request.id, request.tasks, request.http_request_id, request.guarantee,
        array_agg(instance.position ORDER BY instance.position)
          FILTER (WHERE instance.position IS NOT NULL) AS positions
 FROM deletion_requests AS request
@@ -42,10 +44,12 @@ ORDER BY request.id
 # The ledger. Without a version, an entry was reopened: the model remembers it again. It is kept out of what
 # is retained all the same, unless this very job is to forget it once more.
 _FORGOTTEN = text("""
-SELECT ledger.deletion_request_id, ledger.task,
-       array_agg(instance.position ORDER BY instance.position) AS positions
+SELECT ledger.deletion_request_id, ledger.task, ledger.version_id IS NULL AS remembered,
+       array_agg(instance.position ORDER BY instance.position)
+         FILTER (WHERE instance.position IS NOT NULL) AS positions,
+       count(*) FILTER (WHERE instance.position IS NULL) AS gone
 FROM forgotten_supervision AS ledger
-JOIN dataset_instances AS instance
+LEFT JOIN dataset_instances AS instance
   ON instance.dataset_id = :dataset_id AND instance.instance_hash = ledger.instance_hash
 WHERE ledger.registered_model_id = :model_id
   AND (ledger.version_id IS NOT NULL OR NOT EXISTS (
@@ -54,7 +58,7 @@ WHERE ledger.registered_model_id = :model_id
     WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel_requested_at IS NULL
       AND ledger.task = ANY(request.tasks) AND item.instance_hash = ledger.instance_hash
   ))
-GROUP BY ledger.deletion_request_id, ledger.task
+GROUP BY ledger.deletion_request_id, ledger.task, ledger.version_id IS NULL
 ORDER BY ledger.deletion_request_id, ledger.task
 """)
 
@@ -64,7 +68,11 @@ LOGGED = 50  # ids of HTTP requests on one line, so that a request can be follow
 
 @dataclass(frozen=True)
 class Loaded:
-    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for."""
+    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for.
+
+    `gone`: of earlier requests, labels whose instances are no longer in the data. `empirical_steps`: behind
+    the base. `to_retrain`: a request asks for retraining though all it names is unlearned already.
+    """
 
     registered: Registered
     base: StoredCheckpoint
@@ -73,10 +81,15 @@ class Loaded:
     audit: Data
     requests: tuple[uuid.UUID, ...]
     seed: int
+    gone: tuple[dict[str, Any], ...]
+    empirical_steps: int
+    to_retrain: bool
 
     @property
     def something_to_forget(self) -> bool:
         """False when all that the requests name was never learned, or was forgotten by an earlier job."""
+        if self.to_retrain:
+            return True
         forget, present = self.problem.forget, self.problem.train.present
         earlier = ForgetSet(forget.instances, forget.tasks, (), forget.excluded)
         return not torch.equal(earlier.retained(present), forget.retained(present))
@@ -90,7 +103,9 @@ def load(running: Running) -> Loaded:
     with transaction(running.equipment.sessions) as session:
         registered = read_registered(session, claim.registered_model_id)
         base = read_stored_checkpoint(session, claim.base_version_id)
-        requested, excluded = _forget_requests(session, registered, claim.job_id)
+        asked = _forget_requests(session, registered, claim.job_id)
+        requested, excluded = asked.requested, asked.excluded
+        steps = session.get_one(ModelVersion, claim.base_version_id).empirical_steps
     requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
     running.heartbeat.expect(len(requests))
     train = open_training_data(running, registered)
@@ -115,13 +130,24 @@ def load(running: Running) -> Loaded:
         audit=audit,
         requests=requests,
         seed=seed_of("run", claim.job_id),
+        gone=asked.gone,
+        empirical_steps=steps,
+        to_retrain=asked.exact and steps > 0,
     )
 
 
-def _forget_requests(
-    session: Session, registered: Registered, job_id: uuid.UUID
-) -> tuple[tuple[ForgetRequest, ...], tuple[ForgetRequest, ...]]:
-    """What the job's requests name, and what earlier ones have had forgotten."""
+@dataclass(frozen=True)
+class _Asked:
+    """What the job's requests name, what earlier ones have had forgotten, and what of that is no longer in
+    the data. exact: one of the requests wants retraining."""
+
+    requested: tuple[ForgetRequest, ...]
+    excluded: tuple[ForgetRequest, ...]
+    gone: tuple[dict[str, Any], ...]
+    exact: bool
+
+
+def _forget_requests(session: Session, registered: Registered, job_id: uuid.UUID) -> _Asked:
     column = {task.name: number for number, task in enumerate(registered.tasks)}
     bound = {
         "job_id": job_id,
@@ -135,15 +161,20 @@ def _forget_requests(
     )
     joined = [row.http_request_id for row in rows if row.http_request_id]
     get_logger(__name__).info("requests_read", requests=len(rows), request_ids=joined[:LOGGED])
-    tasks_of: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
+    tasks_of: dict[tuple[str, tuple[int, ...], bool], list[int]] = defaultdict(list)
+    gone = []
     for row in session.execute(_FORGOTTEN, bound):
-        if row.task in column:
-            tasks_of[str(row.deletion_request_id), tuple(row.positions)].append(column[row.task])
+        reference = str(row.deletion_request_id)
+        if row.task in column and row.positions:
+            tasks_of[reference, tuple(row.positions), row.remembered].append(column[row.task])
+        if row.task in column and row.gone:
+            gone.append({"reference": reference, "task": row.task, "labels": row.gone})
     excluded = tuple(
-        ForgetRequest(reference, _rows(list(positions)), tuple(sorted(tasks)))
-        for (reference, positions), tasks in tasks_of.items()
+        ForgetRequest(reference, _rows(list(positions)), tuple(sorted(tasks)), remembered=remembered)
+        for (reference, positions, remembered), tasks in tasks_of.items()
     )
-    return requested, excluded
+    exact = any(row.guarantee == "exact" for row in rows)
+    return _Asked(requested, excluded, tuple(gone), exact)
 
 
 def _rows(positions: list[int]) -> torch.Tensor:

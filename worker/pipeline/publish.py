@@ -25,6 +25,7 @@ from worker.jobs.heartbeat import Order
 from worker.jobs.monitor import Stopped
 from worker.jobs.running import Running
 from worker.pipeline.notify import tell_of_version
+from worker.pipeline.rungs import note_rung
 
 LATEST = "latest"
 
@@ -75,6 +76,7 @@ def publish(running: Running, report: dict[str, Any], artifact_id: uuid.UUID, wr
     def change(session: Session, job: Job) -> None:
         mark_stored(session, artifact_id, written)
         session.flush()
+        note_rung(session, job, running.claim.actor, report["rungs"][-1])
         publish_candidate(session, job, running.claim.actor, report, artifact_id)
 
     running.act(change, "publish")
@@ -92,7 +94,8 @@ def publish_approved(running: Running) -> None:
             raise Stopped(Order.RESTART)
         report = dict(job.report)
         report["gates"] = report["gates"] | {
-            "approved_at": job.approved_at.isoformat() if job.approved_at else None
+            "approved_at": job.approved_at.isoformat() if job.approved_at else None,
+            "decision": job.decision,
         }
         publish_candidate(session, job, running.claim.actor, report, job.candidate_artifact_id)
 
@@ -131,6 +134,8 @@ def publish_candidate(
     ).one()
     if model.head_version_id != job.base_version_id:
         raise Stopped(Order.RESTART)
+    base = session.get_one(ModelVersion, job.base_version_id, with_for_update=True)
+    guarantee = report["run"]["guarantee"]
     version = ModelVersion(
         id=time_ordered_id(),
         tenant_id=job.tenant_id,
@@ -140,12 +145,12 @@ def publish_candidate(
         job_id=job.id,
         artifact_id=artifact_id,
         state=VersionState.PUBLISHED,
-        guarantee=report["run"]["guarantee"],
+        guarantee=guarantee,
         report=report,
+        empirical_steps=0 if guarantee == "exact" else base.empirical_steps + 1,
     )
     session.add(version)
     session.flush()
-    base = session.get_one(ModelVersion, job.base_version_id, with_for_update=True)
     base.state = VersionState.SUPERSEDED
     move_head(session, model, version.id)
     job.report = report

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from worker.engine.contract import Data, ForgetRequest, ForgetSet, Monitor, TaskSpec
 from worker.engine.evaluation.drift import before_and_after
+from worker.engine.evaluation.earlier import OWN_FIGURES, earlier_levels
 from worker.engine.evaluation.membership import membership
 from worker.engine.evaluation.uis import named_task_uis, unnamed_task_uis
 from worker.engine.measurement import Measurement, measure
@@ -17,7 +18,6 @@ from worker.engine.randomness import derived_generator
 from worker.engine.supervision import Task, bind_tasks
 
 SCHEMA = 1
-OWN_FIGURES = 50
 
 
 def evaluate(
@@ -66,6 +66,7 @@ def evaluate(
         "earlier": _request_reports(
             bound, forget.excluded, parts.earlier, train.present[parts.earlier], old.earlier, new.earlier
         ),
+        "earlier_levels": earlier_levels(bound, forget.excluded, parts.earlier, old.earlier, new.earlier),
     }
 
 
@@ -152,6 +153,10 @@ def _task_report(
         "retain": before_and_after(old.retain, new.retain, column, retained[parts.retain, column]),
         "holdout": holdout,
         "unnamed_same_instances": before_and_after(old.forget, new.forget, column, same),
+        "loss": {
+            "retain": _mean_losses(old.retain, new.retain, column, retained[parts.retain, column]),
+            "holdout": _mean_losses(old.holdout, new.holdout, column, held),
+        },
         "membership": {
             "before": membership(old.forget.losses[gone, column], old.holdout.losses[held, column]),
             "after": membership(new.forget.losses[gone, column], new.holdout.losses[held, column]),
@@ -159,6 +164,16 @@ def _task_report(
         if bool(gone.any())
         else None,
         "uis": _uis(named, forget, unnamed, holdout),
+    }
+
+
+def _mean_losses(old: Measurement, new: Measurement, column: int, mask: Tensor) -> dict[str, float] | None:
+    """In the task's own units, over the same instances as its metric."""
+    if not bool(mask.any()):
+        return None
+    return {
+        when: round(float(seen.losses[mask, column].double().mean()), 6)
+        for when, seen in (("before", old), ("after", new))
     }
 
 
@@ -185,17 +200,22 @@ def _request_reports(
 ) -> list[dict[str, Any]]:
     """One entry per request and task: its own figures from `OWN_FIGURES` instances on, else the batch's."""
     reports: list[dict[str, Any]] = []
+    place = torch.full((int(rows.max()) + 1 if len(rows) else 1,), -1, dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
+    batches = present.sum(dim=0).tolist()
     for request in requests:
-        mine = torch.isin(rows, request.rows)
+        mine = place[request.rows]
         for column in request.tasks:
-            mask = mine & present[:, column]
-            count, batch = int(mask.sum()), int(present[:, column].sum())
+            counted = mine[present[mine, column]]
+            count, batch = len(counted), batches[column]
             entry: dict[str, Any] = {
                 "reference": request.reference,
                 "task": tasks[column].name,
                 "instances": count,
             }
             if count >= OWN_FIGURES:
+                mask = torch.zeros(len(rows), dtype=torch.bool)
+                mask[counted] = True
                 entry |= {
                     "measured_on": "this request",
                     "forget": before_and_after(old, new, column, mask),
