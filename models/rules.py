@@ -131,7 +131,15 @@ NEVER_TRUNCATED = ("audit_log", "audit_seals", "audit_checkpoints", "signing_key
 
 def statements() -> list[str]:
     """Every rule, in the order in which it must be made, after the tables."""
-    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, NOTE_STATE_CHANGE, REFUSE_CHANGE, NOTE_UNSEALED, ONLY_OF_THE_LOG]
+    made = [
+        ROLES,
+        ENFORCE_TRANSITION,
+        NOTIFY_OUTBOX,
+        NOTE_STATE_CHANGE,
+        REFUSE_CHANGE,
+        NOTE_UNSEALED,
+        ONLY_OF_THE_LOG,
+    ]
     for table, (column, machine) in MACHINES.items():
         made += [
             f"INSERT INTO state_transitions VALUES ('{table}', '{before}', '{after}')"

@@ -12,8 +12,9 @@ from app.backup.checking import damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
+from app.core.object_store import ObjectStore
 from app.core.settings import get_settings
-from app.core.storage import Storage
+from app.core.storage import open_storage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,14 +29,14 @@ def create(folder: Folder, programs: Programs = None, storage: bool = True) -> N
     """Dump the database, then copy the storage: what the dump refers to was there before."""
     folder.mkdir(parents=True, mode=0o700)
     dump(_owner_url(), folder / "database.dump", programs)
-    copied = copy_objects(Storage(get_settings().storage_url), _kept(folder)) if storage else 0
+    copied = copy_objects(ObjectStore(get_settings().storage_url), _kept(folder)) if storage else 0
     typer.echo(f"The database and {copied} objects are in {folder}.")
 
 
 @app.command()
 def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
     """Load the dump into an empty, migrated server, and copy the objects back. Then `reapply`."""
-    copied = copy_objects(_kept(folder), Storage(get_settings().storage_url)) if storage else 0
+    copied = copy_objects(_kept(folder), ObjectStore(get_settings().storage_url)) if storage else 0
     load(_owner_url(), folder / "database.dump", programs)
     typer.echo(f"The database and {copied} objects are restored. Now run: python -m app.backup reapply")
 
@@ -44,7 +45,7 @@ def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> 
 def reapply() -> None:
     """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
     engine = create_engine(_owner_url())
-    done = reapply_journal(sessionmaker(engine), Storage(get_settings().storage_url))
+    done = reapply_journal(sessionmaker(engine), open_storage(get_settings()))
     engine.dispose()
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
     for request in done.impossible:
@@ -57,7 +58,7 @@ def reapply() -> None:
 def check() -> None:
     """Read every version that is served, and say which ones do not have their digest."""
     engine = create_engine(_owner_url())
-    damaged = list(damaged_versions(sessionmaker(engine), Storage(get_settings().storage_url)))
+    damaged = list(damaged_versions(sessionmaker(engine), open_storage(get_settings())))
     engine.dispose()
     for line in damaged:
         typer.echo(line)
@@ -66,8 +67,8 @@ def check() -> None:
     typer.echo("Every version has its digest.")
 
 
-def _kept(folder: Path) -> Storage:
-    return Storage(f"file://{(folder / 'storage').absolute()}")
+def _kept(folder: Path) -> ObjectStore:
+    return ObjectStore(f"file://{(folder / 'storage').absolute()}")
 
 
 def _owner_url() -> str:

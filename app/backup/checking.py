@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.core.storage import NotStored, Storage
+from app.core.storage import Damaged, NotStored, Storage
 
 _SERVED = text("""
 SELECT model.name, version.number, artifact.path, artifact.sha256
@@ -27,5 +27,7 @@ def damaged_versions(sessions: sessionmaker[Session], storage: Storage) -> Itera
         except NotStored:
             yield f"Version {row.number} of {row.name} has no bytes at {row.path}."
             continue
+        except Damaged:
+            found = None
         if found != bytes(row.sha256):
             yield f"The bytes of version {row.number} of {row.name} at {row.path} are damaged."

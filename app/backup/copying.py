@@ -1,12 +1,12 @@
-"""Objects from one storage to another."""
+"""Objects from one storage to another, as they lie there: what is encrypted stays encrypted."""
 
 import tempfile
 from pathlib import Path
 
-from app.core.storage import Storage
+from app.core.object_store import ObjectStore
 
 
-def copy_objects(source: Storage, target: Storage) -> int:
+def copy_objects(source: ObjectStore, target: ObjectStore) -> int:
     """How many were copied. Those that are there already are left alone: objects are never changed, but for
     the journal's, of which the target's is at least as new when a backup is put back."""
     there = set(target.list(""))

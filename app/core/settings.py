@@ -26,6 +26,15 @@ class Settings(BaseSettings):
     hash_key: SecretStr = Field(min_length=64, max_length=64)
     hash_key_id: str = "k1"
 
+    # Encryption of artifacts at rest: on when both are set, for API, relay and workers alike.
+    master_key_file: str | None = Field(
+        None, description="64 hexadecimal characters a line; the first line wraps, the others still unwrap"
+    )
+    key_store_url: str | None = Field(
+        None,
+        description="Where the wrapped key of each artifact lies: no part of any backup, no old versions",
+    )
+
     # Evidence. The key is an Ed25519 private key, 64 hexadecimal characters; only the relay needs it.
     signing_key: SecretStr | None = None
     # A P-256 private key, 64 hexadecimal characters, for OpenSSF model-signing; only workers need it.

@@ -16,7 +16,7 @@ from app.core.errors import Conflict, Gone, NotFound, Unavailable
 from app.core.logging import get_logger
 from app.core.ranges import none_match_says_unchanged, requested_part
 from app.core.rows import AnyRow
-from app.core.storage import NotStored, Storage
+from app.core.storage import Damaged, NotStored, Storage
 from models.states import ArtifactState, VersionState
 
 URL_LIFETIME = timedelta(minutes=15)
@@ -74,7 +74,7 @@ async def checkpoint_response(
     chunks = storage.read(version.path, start, end)
     try:
         first = await loop.run_in_executor(threads, next, chunks, b"")
-    except (NotStored, StorageError, OSError) as error:
+    except (NotStored, Damaged, StorageError, OSError) as error:
         get_logger(__name__).error(
             "checkpoint_unreadable", version=str(version.id), error=type(error).__name__
         )

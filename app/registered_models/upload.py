@@ -149,7 +149,12 @@ async def _accept(
         await session.execute(
             update(Artifact)
             .where(Artifact.id == artifact_id)
-            .values(state=ArtifactState.STORED, sha256=written.sha256, size=written.size)
+            .values(
+                state=ArtifactState.STORED,
+                sha256=written.sha256,
+                size=written.size,
+                key_store=written.key_store,
+            )
         )
         if (await session.execute(_EXPECT, bound)).one_or_none() is None:
             await session.execute(

@@ -18,7 +18,7 @@ from app.core.database import sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
-from app.core.storage import Storage
+from app.core.storage import open_storage
 from app.relay.adoption import adopt_requests
 from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
@@ -44,7 +44,7 @@ class Relay:
         self._settings = settings
         self._url = settings.database_url.get_secret_value()
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
-        self._storage = Storage(settings.storage_url)
+        self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
         self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
         self._listener: psycopg.Connection | None = None
