@@ -37,6 +37,7 @@ from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
+from app.registered_models.life_endpoints import router as life_of_models
 from app.signing_keys.endpoints import router as signing_keys
 from models.states import IllegalTransition
 
@@ -48,6 +49,7 @@ ROUTERS = (
     datasets,
     registered_models,
     checkpoints,
+    life_of_models,
     instance_lists,
     lookups,
     audit,

@@ -12,6 +12,7 @@ from app.backup.checking import damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
+from app.core.hashing import UnknownHashKey
 from app.core.object_store import ObjectStore
 from app.core.settings import get_settings
 from app.core.storage import open_storage
@@ -45,7 +46,14 @@ def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> 
 def reapply() -> None:
     """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
     engine = create_engine(_owner_url())
-    done = reapply_journal(sessionmaker(engine), open_storage(get_settings()))
+    settings = get_settings()
+    try:
+        done = reapply_journal(sessionmaker(engine), open_storage(settings), settings)
+    except UnknownHashKey:
+        raise typer.BadParameter(
+            "The journal is under another hash key than the database: run "
+            "`python -m app.admin rotate-hash-key` first, with all keys in LETHE_OLD_HASH_KEYS."
+        ) from None
     engine.dispose()
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
     for request in done.impossible:

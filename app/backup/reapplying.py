@@ -2,14 +2,16 @@
 
 import json
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.audit import audit_entry, event
 from app.core.database import transaction
+from app.core.hashing import advance_hashes
 from app.core.journal import Entry, read_entries
+from app.core.settings import Settings
 from app.core.storage import Storage
 
 ACTOR = "operator"
@@ -28,6 +30,7 @@ _ITEMS = text("""
 INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
 SELECT :id, decode(named, 'hex'), :tenant_id FROM unnest(CAST(:instances AS text[])) AS named
 """)
+_KEY = text("SELECT hash_key_id FROM datasets WHERE id = :id FOR KEY SHARE")
 _CANCEL = text("""
 UPDATE deletion_requests SET status = 'cancelled', finished_at = now(), cancel_requested_at = now(),
   journaled_at = now(), revision = revision + 1
@@ -44,16 +47,17 @@ class Reapplied:
     impossible: list[uuid.UUID] = field(default_factory=list)
 
 
-def reapply_journal(sessions: sessionmaker[Session], storage: Storage) -> Reapplied:
-    """May be run twice. One transaction per entry."""
+def reapply_journal(sessions: sessionmaker[Session], storage: Storage, settings: Settings) -> Reapplied:
+    """May be run twice. One transaction per entry. Raises `UnknownHashKey`: the journal is under a newer hash
+    key than the database; bring the database under it first."""
     done = Reapplied()
     for entry in read_entries(storage):
         with transaction(sessions) as session:
-            _reapply(session, entry, done)
+            _reapply(session, entry, settings, done)
     return done
 
 
-def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
+def _reapply(session: Session, entry: Entry, settings: Settings, done: Reapplied) -> None:
     known = session.execute(_KNOWN, {"id": entry.id}).one_or_none()
     if entry.cancelled:
         if known is not None and session.execute(_CANCEL, {"id": entry.id}).one_or_none() is not None:
@@ -66,11 +70,22 @@ def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
     if session.execute(_MODEL, model).one_or_none() is None:
         done.impossible.append(entry.id)
         return
+    entry = _under_key_of(session, entry, settings)
     values = asdict(entry) | {"count": len(entry.instances), "metadata": json.dumps(entry.metadata)}
     session.execute(_QUEUE, {name: values[name] for name in values if name not in ("instances", "cancelled")})
     session.execute(_ITEMS, {name: values[name] for name in ("id", "tenant_id", "instances")})
     _tell(session, entry, "queued")
     done.queued += 1
+
+
+def _under_key_of(session: Session, entry: Entry, settings: Settings) -> Entry:
+    """As the data set's index names instances: hash keys may have been rotated since it was written."""
+    key_id = session.scalar(_KEY, {"id": entry.dataset_id})
+    if key_id is None or key_id == entry.hash_key_id:
+        return entry
+    hashes = [bytes.fromhex(each) for each in entry.instances]
+    moved = advance_hashes(hashes, entry.tenant_id, settings, entry.hash_key_id, key_id)
+    return replace(entry, instances=[each.hex() for each in moved], hash_key_id=key_id)
 
 
 def _tell(session: Session, entry: Entry, status: str) -> None:

@@ -1,7 +1,7 @@
 """Keys of encrypted artifacts: one each, wrapped by a master key, in a store of their own.
 
-The store lies neither in the database nor beside the artifacts, because backups of both are kept: a key that
-is in a backup cannot be destroyed. Destroying an artifact's key makes every copy of its bytes unreadable, also
+The store lies neither in the database nor beside the artifacts, because backups of both are kept: a key in a
+backup cannot be destroyed. Destroying an artifact's key makes every copy of its bytes unreadable, also
 in backups and in a bucket's old versions.
 """
 

@@ -1,7 +1,7 @@
 """The form of encrypted bytes: authenticated encryption in chunks, so that any range can be read alone.
 
     header   32 bytes: magic, salt, plaintext bytes per chunk
-    chunks   each AES-256-GCM over CHUNK bytes of plaintext (the last one over what is left) + a tag of 16 bytes
+    chunks   each AES-256-GCM over CHUNK bytes of plaintext (the last one over what is left) and its tag, 16
 
 The construction is STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015): a chunk's nonce holds its number and
 whether it is the last one, and the header is authenticated with every chunk. So a chunk that was changed,

@@ -34,7 +34,7 @@ _RETRY_AFTER = str(service.RETRY_AFTER_SECONDS)
     "",
     status_code=202,
     response_model=DeletionRequestView,
-    responses=errors(400, 404, 409, 413, 422)
+    responses=errors(400, 404, 409, 410, 413, 422)
     | {
         200: {
             "model": DeletionRequestView | Estimate,
@@ -68,7 +68,7 @@ async def create_deletion_request(
     if dry_run:
         estimate = await acceptance.estimate(session, checked)
         return Response(estimate.model_dump_json(), 200, media_type=_JSON)
-    view = await acceptance.accept(session, caller, settings, checked)
+    view = await acceptance.accept(session, caller, checked)
     content = view.__pydantic_serializer__.to_json(view)
     status = 200 if view.status == "succeeded" else 202
     made = Kept(status, f"/v1/deletion-requests/{view.id}", {})

@@ -22,7 +22,7 @@ async def look_up(session: AsyncSession, caller: Caller, settings: Settings, sen
     dataset = await datasets.find(session, caller.tenant_id, sent.dataset)
     if dataset is None:
         raise NotFound("There is no such data set.", code="dataset_not_found")
-    instances = await read_instances(sent.instances, caller.tenant_id, settings)
+    instances = await read_instances(sent.instances, caller.tenant_id, settings, dataset.hash_key_id)
     rows = await repository.memory(session, caller.tenant_id, dataset.id, instances)
     await session.execute(
         audit_entry(

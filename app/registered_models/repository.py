@@ -31,9 +31,13 @@ _MODEL_PAGE = text(
 _VERSIONS = """
 SELECT v.id, v.number, p.number AS parent, v.state, 'sha256:' || encode(a.sha256, 'hex') AS digest, a.size,
   a.path, a.state AS artifact_state, v.guarantee, v.report, v.job_id AS job, v.created_at,
+  v.state_since, m.status AS model_status,
+  EXISTS (SELECT FROM legal_holds h WHERE h.registered_model_id = m.id AND h.lifted_at IS NULL
+          AND (h.version_id IS NULL OR h.version_id = v.id)) AS on_hold,
   ARRAY(SELECT name FROM aliases WHERE registered_model_id = v.registered_model_id AND version_id = v.id
         ORDER BY name) AS aliases
 FROM model_versions v
+JOIN registered_models m ON m.id = v.registered_model_id
 JOIN artifacts a ON a.id = v.artifact_id
 LEFT JOIN model_versions p ON p.id = v.parent_id
 WHERE v.tenant_id = :tenant_id AND v.registered_model_id = :model_id

@@ -62,6 +62,12 @@ class Policy(Sent):
     visits: int = Field(60, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
     gates: Gates = Field(default_factory=Gates)
     on_miss: Literal["needs_review", "fail"] = "needs_review"
+    quarantine_after: float | None = Field(
+        7, ge=0, le=36_500, description="Days from being superseded until a version is withdrawn; null: never"
+    )
+    delete_after: float | None = Field(
+        23, ge=0, le=36_500, description="Days from being withdrawn until its bytes are deleted; null: never"
+    )
 
 
 class NewModel(Sent):
@@ -119,8 +125,8 @@ class TaskView(Answer):
 class ModelView(Answer):
     id: uuid.UUID
     name: str
-    status: Literal["awaiting_checkpoint", "validating", "ready", "rejected"]
-    error_code: str | None = Field(description="Why it was rejected")
+    status: Literal["awaiting_checkpoint", "validating", "ready", "rejected", "destroyed"]
+    error_code: str | None = Field(description="Why it was rejected, or destroyed")
     error_detail: str | None
     dataset: str
     network: dict[str, Any]
@@ -145,6 +151,8 @@ class VersionView(Answer):
     job: uuid.UUID | None
     aliases: list[str]
     created_at: Moment
+    state_since: Moment
+    on_hold: bool = Field(description="A legal hold is in force on it, or on its model")
 
 
 class AliasView(Answer):

@@ -26,6 +26,7 @@ from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
+from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
 from app.relay.sealing import seal_entries, sign_checkpoints
 from app.relay.unanswered import cancel_unheard, expire_reviews
 
@@ -88,6 +89,7 @@ class Relay:
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
+        self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
@@ -114,7 +116,12 @@ class Relay:
                 self._sessions, self._storage, settings.orphan_seconds, settings.upload_seconds
             ),
         )
-        self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+        self._guarded("quarantine", lambda: quarantine_versions(self._sessions))
+        self._guarded("delete", lambda: delete_versions(self._sessions, self._storage))
+        self._guarded(
+            "old_rows",
+            lambda: remove_old_rows(self._sessions, settings.idempotency_hours, settings.instance_list_days),
+        )
         if self._certifier is not None:
             self._guarded("certify_disposals", self._certifier.certify_disposals)
 

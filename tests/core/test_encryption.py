@@ -1,4 +1,4 @@
-"""Artifacts encrypted at rest: readable through the one seam, by nobody else, and by nobody without the key."""
+"""Artifacts encrypted at rest: readable through the one seam, and by nobody without the key."""
 
 import hashlib
 import tracemalloc
