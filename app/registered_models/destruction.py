@@ -34,11 +34,11 @@ WITH RECURSIVE family AS (
 )
 """
 _LOCK = text(
-    _FAMILY
+    _FAMILY  # noqa: S608 (constants of this file)
     + "SELECT id FROM registered_models WHERE id IN (SELECT id FROM family) ORDER BY id FOR NO KEY UPDATE"
 )
 _DOOMED = text(
-    _FAMILY
+    _FAMILY  # noqa: S608 (constants of this file)
     + """
 SELECT m.id, m.name AS model, m.head_version_id,
   (SELECT count(*) FROM model_versions v WHERE v.registered_model_id = m.id AND v.state <> 'deleted')

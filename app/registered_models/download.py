@@ -39,7 +39,7 @@ def check_may_download(caller: Caller, version: AnyRow) -> None:
 
 
 def _refuse_what_is_gone(version: AnyRow) -> None:
-    since = {"since": rfc3339(version.state_since)}
+    since = rfc3339(version.state_since)
     if version.model_status == ModelStatus.DESTROYED:
         raise Gone("The model was destroyed, with all its versions.", code="model_destroyed")
     if version.state == VersionState.QUARANTINED:
@@ -47,14 +47,14 @@ def _refuse_what_is_gone(version: AnyRow) -> None:
             "This version still remembered what was deleted since, and has been withdrawn by its model's "
             "policy.",
             code="version_quarantined",
-            **since,
+            since=since,
         )
     if version.state == VersionState.DELETED or version.artifact_state == ArtifactState.DELETED:
         raise Gone(
             "This version still remembered what was deleted since. Its bytes are deleted; its digest and its "
             "report are kept.",
             code="version_deleted",
-            **since,
+            since=since,
         )
 
 

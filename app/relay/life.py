@@ -2,12 +2,13 @@
 
 The head, what an alias points at, and what an unfinished job starts from (a candidate in review included)
 stay as they are. So does what is under a legal hold, and the time under a hold does not count. Of a destroyed
-model all goes at once. One relay at a time; a version is one transaction, and one that was interrupted is done
-again: removing bytes twice is no error. Rows, digests and reports stay.
+model all goes at once. One relay at a time; a version is one transaction, and one that was interrupted is
+done again: removing bytes twice is no error. Rows, digests and reports stay.
 """
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import exists, select, text
@@ -148,10 +149,10 @@ def _delete(session: Session, storage: Storage, version: ModelVersion) -> None:
     _tell(session, version, "delete", sha256=digest, key_destroyed=erased)
 
 
-def _tell(session: Session, version: ModelVersion, what: str, **data: object) -> None:
+def _tell(session: Session, version: ModelVersion, what: str, **data: Any) -> None:
     session.flush()
     session.execute(event(version.tenant_id, version.id, f"version.{version.state}", **data))
-    told = {"model": str(version.registered_model_id), "number": version.number} | data
+    told: dict[str, Any] = {"model": str(version.registered_model_id), "number": version.number} | data
     session.execute(audit_entry(version.tenant_id, ACTOR, f"version.{what}", version.id, **told))
     get_logger(__name__).info(f"version_{version.state}", version_id=str(version.id))
 

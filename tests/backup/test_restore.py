@@ -70,9 +70,9 @@ def test_what_was_deleted_after_the_backup_is_deleted_again(
     copy_objects(kept, storage)
     load(empty_database, tmp_path / "dump", postgres.binaries)
     owner = create_engine(empty_database)
-    done = reapply_journal(sessionmaker(owner), storage, settings)
+    done = reapply_journal(sessionmaker(owner), storage, world.settings)
     assert (done.queued, done.cancelled, done.impossible) == (1, 0, [])
-    assert reapply_journal(sessionmaker(owner), storage, settings).queued == 0
+    assert reapply_journal(sessionmaker(owner), storage, world.settings).queued == 0
     assert list(damaged_versions(sessionmaker(owner), storage)) == []
 
     restored = Database(make_url(empty_database).render_as_string(hide_password=False))
