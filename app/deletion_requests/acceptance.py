@@ -221,6 +221,8 @@ def _view(
         transitions=[Transition.model_construct(status=status, at=created_at)],
         figures=None,
         children=None,
+        failed_children=None,
+        descendants=None,
     )
 
 

@@ -13,7 +13,15 @@ from app.core.openapi import errors
 from app.core.ranges import none_match_says_unchanged
 from app.core.session import Session
 from app.core.wire import After, Limit, Page
-from app.deletion_requests import acceptance, cancellation, extension, idempotency, repository, service
+from app.deletion_requests import (
+    acceptance,
+    cancellation,
+    extension,
+    idempotency,
+    repository,
+    retrying,
+    service,
+)
 from app.deletion_requests.idempotency import Kept
 from app.deletion_requests.schemas import (
     DeletionRequestView,
@@ -131,6 +139,7 @@ async def get_deletion_request(
     if none_match_says_unchanged(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     view = service.view(row)
+    view.descendants = await service.descendants(session, caller, row)
     return Response(view.__pydantic_serializer__.to_json(view), 200, headers, _JSON)
 
 
@@ -140,6 +149,15 @@ async def cancel_deletion_request(
 ) -> DeletionRequestView:
     """Withdraw a request: at once while it waits; while its job runs, as soon as the worker hears of it."""
     await cancellation.cancel(session, caller, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/retry", responses=errors(404, 409, 422))
+async def retry_deletion_request(
+    caller: RequestsWrite, session: Session, request_id: uuid.UUID
+) -> DeletionRequestView:
+    """Queue a failed request again, alone; of a request on a data set, the children that failed."""
+    await retrying.retry(session, caller, request_id)
     return service.view(await service.row_of(session, caller, request_id))
 
 

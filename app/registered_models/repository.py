@@ -14,6 +14,9 @@ from models import ModelTask, RegisteredModel, time_ordered_id
 _MODELS = """
 SELECT m.id, m.name, m.status, m.error_code, m.error_detail, d.name AS dataset, m.network, m.recipe, m.policy,
   m.checkpoint_url, m.created_at, v.number AS latest_version,
+  (SELECT source.name || '@' || origin.number FROM model_versions origin
+   JOIN registered_models source ON source.id = origin.registered_model_id
+   WHERE origin.id = m.derived_from_version_id) AS derived_from,
   (SELECT j.id FROM jobs j WHERE j.registered_model_id = m.id AND j.kind = 'validate_model'
    ORDER BY j.id DESC LIMIT 1) AS job,
   (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'kind', t.kind, 'outputs', t.outputs,

@@ -70,6 +70,11 @@ class Policy(Sent):
     )
 
 
+class Origin(Sent):
+    model: str = Field(min_length=1, max_length=128, description="Name or id of a registered model")
+    version: int = Field(ge=1, le=999_999_999)
+
+
 class NewModel(Sent):
     model_config = ConfigDict(
         json_schema_extra={
@@ -97,6 +102,10 @@ class NewModel(Sent):
     checkpoint_url: (
         Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00]*$")] | None
     ) = Field(None, description="Where version 1 lies (safetensors); otherwise it is sent by PUT")
+
+    derived_from: Origin | None = Field(
+        None, description="The version that it was fine-tuned from: what that remembers, it remembers too"
+    )
 
     @field_validator("tasks")
     @classmethod
@@ -134,6 +143,7 @@ class ModelView(Answer):
     recipe: dict[str, Any]
     policy: dict[str, Any]
     checkpoint_url: str | None
+    derived_from: str | None = Field(None, description="The version it was fine-tuned from: name@number")
     latest_version: int | None = Field(description="The version that the next job starts from")
     created_at: Moment
     job: uuid.UUID | None = Field(description="The newest validation job")

@@ -24,6 +24,7 @@ from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
+from app.relay.fan_out import fan_out
 from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
 from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
@@ -90,6 +91,7 @@ class Relay:
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
         self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
+        self._guarded("fan_out", lambda: fan_out(self._sessions))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
