@@ -22,8 +22,13 @@ from app.auth import repository
 from app.auth.keys import MintedKey, Scope, mint_key
 from app.core.audit import audit_entry
 from app.core.errors import LetheError
+from app.core.hashing import UnknownHashKey
 from app.core.roots import canonical_url
-from models import APIKey, Tenant, time_ordered_id
+from app.core.settings import Settings, get_settings
+from app.core.storage import open_storage
+from app.hash_keys import rotate_hash_key
+from models import APIKey, Artifact, Tenant, time_ordered_id
+from models.states import ArtifactState
 
 OPERATOR = "operator"
 
@@ -111,6 +116,11 @@ DatabaseURL = Annotated[
 ]
 
 
+OwnerURL = Annotated[
+    str, typer.Option(envvar="LETHE_OWNER_DATABASE_URL", help="PostgreSQL as the owner", show_default=False)
+]
+
+
 @contextmanager
 def _session(url: str) -> Iterator[Session]:
     try:
@@ -179,6 +189,47 @@ def _list_keys(database_url: DatabaseURL) -> None:
     with _session(database_url) as session:
         for row in session.execute(query):
             print("\t".join(str(value) for value in row))
+
+
+@cli.command("rotate-hash-key")
+def _rotate_hash_key(owner_url: OwnerURL) -> None:
+    """Bring all instance hashes under LETHE_HASH_KEY, from the keys in LETHE_OLD_HASH_KEYS. Restart API,
+    relay and workers with both first. May be run twice."""
+    settings = get_settings()
+    with _session(owner_url) as session:
+        tenants = session.execute(select(Tenant.id, Tenant.name).order_by(Tenant.id)).all()
+    for tenant_id, name in tenants:
+        with _session(owner_url) as session:
+            moved = _rotated(session, tenant_id, settings)
+        print(f"{name}\t{moved}")
+
+
+def _rotated(session: Session, tenant_id: uuid.UUID, settings: Settings) -> int:
+    try:
+        return rotate_hash_key(session, tenant_id, settings)
+    except UnknownHashKey as unknown:
+        raise Refused(
+            f"Hashes are under the key {unknown}: add it to LETHE_OLD_HASH_KEYS, oldest first."
+        ) from None
+
+
+@cli.command("rewrap-keys")
+def _rewrap_keys(owner_url: OwnerURL) -> None:
+    """Wrap the keys of all encrypted artifacts under the first key of LETHE_MASTER_KEY_FILE. Afterwards the
+    other lines of the file can be removed. May be run twice."""
+    storage = open_storage(get_settings())
+    if storage.keys is None:
+        _stop("Encryption is not switched on: set LETHE_MASTER_KEY_FILE and LETHE_KEY_STORE_URL.")
+        return
+    with _session(owner_url) as session:
+        encrypted = list(session.scalars(select(Artifact.id).where(Artifact.state != ArtifactState.DELETED)))
+    count = 0
+    for artifact_id in encrypted:
+        with _session(owner_url) as session:  # its row is held, so that no key comes back that is destroyed
+            artifact = session.get_one(Artifact, artifact_id, with_for_update=True)
+            if artifact.state != ArtifactState.DELETED:
+                count += storage.keys.wrap_again(artifact.path)
+    print(count)
 
 
 @cli.command("export-audit")

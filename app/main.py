@@ -25,7 +25,7 @@ from app.core.parameters import refuse_unknown_parameters
 from app.core.problems import handle_error
 from app.core.request_context import RequestContext
 from app.core.settings import Settings, get_settings
-from app.core.storage import Storage
+from app.core.storage import open_storage
 from app.datasets.endpoints import router as datasets
 from app.deletion_requests.endpoints import router as deletion_requests
 from app.instance_lists.endpoints import router as instance_lists
@@ -37,6 +37,7 @@ from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
+from app.registered_models.life_endpoints import router as life_of_models
 from app.signing_keys.endpoints import router as signing_keys
 from models.states import IllegalTransition
 
@@ -48,6 +49,7 @@ ROUTERS = (
     datasets,
     registered_models,
     checkpoints,
+    life_of_models,
     instance_lists,
     lookups,
     audit,
@@ -104,7 +106,7 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     app.state.settings = settings
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
     app.state.queue_gauges = QueueGauges(app.state.sessions)
-    app.state.storage = Storage(settings.storage_url)
+    app.state.storage = open_storage(settings)
     app.state.storage_probe = StorageProbe(app.state.storage)
     app.state.threads = threads
     app.state.upload_threads = upload_threads

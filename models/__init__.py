@@ -15,8 +15,9 @@ from models.deletion_request import (
 from models.event import Event
 from models.idempotency import IdempotencyKey
 from models.job import Attempt, Job, JobKind, Phase
+from models.legal_hold import LegalHold
 from models.outbox import OutboxMessage
-from models.registered_model import Alias, ModelTask, ModelVersion, RegisteredModel
+from models.registered_model import Alias, FormerDataset, ModelTask, ModelVersion, RegisteredModel
 from models.rules import STATE_TRANSITIONS
 from models.tenant import APIKey, Tenant
 
@@ -37,11 +38,13 @@ __all__ = [
     "DeletionRequestItem",
     "Event",
     "ForgottenSupervision",
+    "FormerDataset",
     "IdempotencyKey",
     "InstanceList",
     "InstanceListItem",
     "Job",
     "JobKind",
+    "LegalHold",
     "ModelTask",
     "ModelVersion",
     "OutboxMessage",

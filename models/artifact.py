@@ -19,6 +19,8 @@ class Artifact(Identified, Base):
     sha256: Mapped[bytes | None]
     size: Mapped[int | None] = mapped_column(BigInteger)  # bytes
     job_id: Mapped[uuid.UUID | None]  # the run that wrote it, for the sweep of what no one claims
+    # Of encrypted bytes: the id of the key store that holds their key. None: they are stored as they are.
+    key_store: Mapped[str | None] = mapped_column(Text, sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

@@ -29,10 +29,13 @@ class Dataset(Identified, Base):
     holdout_count: Mapped[int | None] = mapped_column(BigInteger)
     targets: Mapped[list[Any] | None]
     hash_key_id: Mapped[str | None] = mapped_column(Text)
+    # The snapshot of the same data that this one takes the place of: rows were deleted at the source since.
+    refreshes_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("tenant_id", "name"),
+        ForeignKeyConstraint(["tenant_id", "refreshes_id"], ["datasets.tenant_id", "datasets.id"]),
         CheckConstraint(one_of("status", DatasetStatus), name="status"),
         CheckConstraint(
             "status <> 'ready' OR (fingerprint IS NOT NULL AND instance_count > 0 AND targets IS NOT NULL)",

@@ -121,6 +121,18 @@ class DeletionRequest(Identified, Base):
         CheckConstraint("instance_count > 0 AND cardinality(tasks) > 0", name="names_something"),
         Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
         Index("ix_deletion_requests_job_id", "job_id"),
+        Index(
+            "uq_deletion_requests_one_child_per_model",
+            "parent_id",
+            "registered_model_id",
+            unique=True,
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_on_datasets",
+            "dataset_id",
+            postgresql_where=text("registered_model_id IS NULL"),
+        ),
         Index("ix_deletion_requests_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index(
             "ix_deletion_requests_unsettled",

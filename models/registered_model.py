@@ -1,6 +1,7 @@
 """Registered models, their tasks, the line of their versions, and the names that point into it."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -8,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     Text,
     UniqueConstraint,
@@ -35,6 +37,12 @@ class RegisteredModel(Identified, Base):
     head_version_id: Mapped[uuid.UUID | None]
     # Where version 1 lies when the client named a URL instead of sending the bytes.
     checkpoint_url: Mapped[str | None] = mapped_column(Text)
+    # The version, of another model, that this one was fine-tuned from: what that remembers, so does this.
+    # (Later columns come last, where ALTER TABLE puts them.)
+    derived_from_version_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=1)
+    # When it was last looked whether requests on its data set came in before it was ready; the relay gives
+    # each of them a child for it.
+    fanned_out_at: Mapped[datetime | None] = mapped_column(sort_order=2)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -46,8 +54,19 @@ class RegisteredModel(Identified, Base):
             use_alter=True,
             name="fk_registered_models_head",
         ),
+        ForeignKeyConstraint(
+            ["tenant_id", "derived_from_version_id"],
+            ["model_versions.tenant_id", "model_versions.id"],
+            use_alter=True,
+            name="fk_registered_models_derived_from",
+        ),
         CheckConstraint(one_of("status", ModelStatus), name="status"),
         CheckConstraint("status <> 'ready' OR head_version_id IS NOT NULL", name="ready_has_head"),
+        Index(
+            "ix_registered_models_derived_from",
+            "derived_from_version_id",
+            postgresql_where=text("derived_from_version_id IS NOT NULL"),
+        ),
     )
 
 
@@ -88,6 +107,8 @@ class ModelVersion(Identified, Base):
     report: Mapped[dict[str, Any] | None]
     # Versions unlearned since one was trained, itself included; 0 for one that was trained.
     empirical_steps: Mapped[int] = mapped_column(Integer, server_default=text("0"), sort_order=1)
+    # Since when it is in its state: a trigger sets it. The policy's clock counts from here.
+    state_since: Mapped[datetime] = mapped_column(server_default=text("now()"), sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -107,6 +128,24 @@ class ModelVersion(Identified, Base):
         CheckConstraint("number > 0", name="number_positive"),
         CheckConstraint("(number = 1) = (parent_id IS NULL)", name="first_has_no_parent"),
         CheckConstraint("guarantee IN ('exact', 'empirical')", name="guarantee"),
+    )
+
+
+class FormerDataset(Base):
+    """A snapshot that the model learned from before it was moved to a newer one."""
+
+    __tablename__ = "former_datasets"
+
+    registered_model_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    dataset_id: Mapped[uuid.UUID] = mapped_column(primary_key=True, index=True)
+    tenant_id: Mapped[uuid.UUID]
+    left_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "registered_model_id"], ["registered_models.tenant_id", "registered_models.id"]
+        ),
+        ForeignKeyConstraint(["tenant_id", "dataset_id"], ["datasets.tenant_id", "datasets.id"]),
     )
 
 

@@ -61,6 +61,16 @@ BEGIN
 END $$
 """
 
+NOTE_STATE_CHANGE = """
+CREATE FUNCTION note_state_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.state IS DISTINCT FROM NEW.state THEN
+    NEW.state_since := now();
+  END IF;
+  RETURN NEW;
+END $$
+"""
+
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -92,6 +102,8 @@ GRANTS: dict[str, tuple[str, str]] = {
     "registered_models": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
     "model_tasks": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
     "model_versions": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "former_datasets": ("SELECT, INSERT", "SELECT"),
+    "legal_holds": ("SELECT, INSERT, UPDATE", ""),
     "aliases": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     "instance_lists": ("SELECT, INSERT, DELETE", ""),
     "instance_list_items": ("SELECT, INSERT, DELETE", ""),
@@ -119,7 +131,15 @@ NEVER_TRUNCATED = ("audit_log", "audit_seals", "audit_checkpoints", "signing_key
 
 def statements() -> list[str]:
     """Every rule, in the order in which it must be made, after the tables."""
-    made = [ROLES, ENFORCE_TRANSITION, NOTIFY_OUTBOX, REFUSE_CHANGE, NOTE_UNSEALED, ONLY_OF_THE_LOG]
+    made = [
+        ROLES,
+        ENFORCE_TRANSITION,
+        NOTIFY_OUTBOX,
+        NOTE_STATE_CHANGE,
+        REFUSE_CHANGE,
+        NOTE_UNSEALED,
+        ONLY_OF_THE_LOG,
+    ]
     for table, (column, machine) in MACHINES.items():
         made += [
             f"INSERT INTO state_transitions VALUES ('{table}', '{before}', '{after}')"
@@ -130,6 +150,10 @@ def statements() -> list[str]:
             f"CREATE TRIGGER enforce_transition BEFORE UPDATE OF {column} ON {table}"
             f" FOR EACH ROW EXECUTE FUNCTION enforce_transition('{column}')"
         )
+    made.append(
+        "CREATE TRIGGER note_state_change BEFORE UPDATE OF state ON model_versions"
+        " FOR EACH ROW EXECUTE FUNCTION note_state_change()"
+    )
     made.append(
         "CREATE TRIGGER notify_outbox AFTER INSERT ON outbox"
         " FOR EACH STATEMENT EXECUTE FUNCTION notify_outbox()"

@@ -19,6 +19,7 @@ class ModelStatus(StrEnum):
     VALIDATING = "validating"
     READY = "ready"
     REJECTED = "rejected"
+    DESTROYED = "destroyed"
 
 
 class VersionState(StrEnum):
@@ -56,18 +57,23 @@ DATASET: Transitions = {
     DatasetStatus.READY: frozenset(),
 }
 
+# An administrator may have a model destroyed whatever it is at.
 MODEL: Transitions = {
-    ModelStatus.AWAITING_CHECKPOINT: frozenset({ModelStatus.VALIDATING}),
-    ModelStatus.VALIDATING: frozenset({ModelStatus.READY, ModelStatus.REJECTED}),
-    ModelStatus.REJECTED: frozenset({ModelStatus.VALIDATING}),
-    ModelStatus.READY: frozenset(),
+    ModelStatus.AWAITING_CHECKPOINT: frozenset({ModelStatus.VALIDATING, ModelStatus.DESTROYED}),
+    ModelStatus.VALIDATING: frozenset({ModelStatus.READY, ModelStatus.REJECTED, ModelStatus.DESTROYED}),
+    ModelStatus.REJECTED: frozenset({ModelStatus.VALIDATING, ModelStatus.DESTROYED}),
+    ModelStatus.READY: frozenset({ModelStatus.DESTROYED}),
+    ModelStatus.DESTROYED: frozenset(),
 }
 
+# Only of a destroyed model does a version go from published, pending or rejected to deleted.
 VERSION: Transitions = {
-    VersionState.PENDING: frozenset({VersionState.PUBLISHED, VersionState.REJECTED}),
-    VersionState.REJECTED: frozenset({VersionState.PENDING}),
-    VersionState.PUBLISHED: frozenset({VersionState.SUPERSEDED}),
-    VersionState.SUPERSEDED: frozenset({VersionState.PUBLISHED, VersionState.QUARANTINED}),
+    VersionState.PENDING: frozenset({VersionState.PUBLISHED, VersionState.REJECTED, VersionState.DELETED}),
+    VersionState.REJECTED: frozenset({VersionState.PENDING, VersionState.DELETED}),
+    VersionState.PUBLISHED: frozenset({VersionState.SUPERSEDED, VersionState.DELETED}),
+    VersionState.SUPERSEDED: frozenset(
+        {VersionState.PUBLISHED, VersionState.QUARANTINED, VersionState.DELETED}
+    ),
     VersionState.QUARANTINED: frozenset({VersionState.SUPERSEDED, VersionState.DELETED}),
     VersionState.DELETED: frozenset(),
 }

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.database import sync_engine
 from app.core.settings import Settings
-from app.core.storage import Storage
+from app.core.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def equip(settings: Settings, name: str, abandon: Callable[[], None] = lambda: N
         settings=settings,
         sessions=sessionmaker(sync_engine(settings, url, "lethe-worker")),
         heartbeats=sync_engine(settings, url, "lethe-heartbeat"),
-        storage=Storage(settings.storage_url),
+        storage=open_storage(settings),
         name=name,
         abandon=abandon,
     )

@@ -8,14 +8,16 @@ import typer
 from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
-from app.backup.checking import damaged_versions
+from app.backup.checking import damaged_copies, damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
 from app.backup.restored_log import record_lost_ends
 from app.backup.sweeping import remove_unknown_objects
+from app.core.hashing import UnknownHashKey
+from app.core.object_store import ObjectStore
 from app.core.settings import get_settings
-from app.core.storage import Storage
+from app.core.storage import Storage, open_storage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,11 +32,13 @@ def create(folder: Folder, programs: Programs = None, storage: bool = True) -> N
     """Dump the database, then copy the storage: what the dump refers to was there before."""
     folder.mkdir(parents=True, mode=0o700)
     versions = dump(_owner_url(), folder / "database.dump", programs)
-    copied = copy_objects(Storage(get_settings().storage_url), _kept(folder)) if storage else {}
-    typer.echo(f"The database and {len(copied)} objects are in {folder}.")
-    wrong = [path for path, digest in versions.items() if storage and copied.get(path) != digest]
-    for path in wrong:
-        state = "is damaged" if path in copied else "is gone"
+    settings = get_settings()
+    copied = copy_objects(ObjectStore(settings.storage_url), _kept(folder)) if storage else 0
+    typer.echo(f"The database and {copied} objects are in {folder}.")
+    wrong = (
+        list(damaged_copies(Storage(_url(folder), open_storage(settings).keys), versions)) if storage else []
+    )
+    for path, state in wrong:
         typer.echo(f"{path}, the bytes of a version, {state}: this backup cannot give it back.", err=True)
     if wrong:
         raise typer.Exit(1)
@@ -43,18 +47,25 @@ def create(folder: Folder, programs: Programs = None, storage: bool = True) -> N
 @app.command()
 def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> None:
     """Load the dump into an empty, migrated server, and copy the objects back. Then `reapply`."""
-    copied = copy_objects(_kept(folder), Storage(get_settings().storage_url)) if storage else {}
+    copied = copy_objects(_kept(folder), ObjectStore(get_settings().storage_url)) if storage else 0
     load(_owner_url(), folder / "database.dump", programs)
-    typer.echo(f"The database and {len(copied)} objects are restored. Now run: python -m app.backup reapply")
+    typer.echo(f"The database and {copied} objects are restored. Now run: python -m app.backup reapply")
 
 
 @app.command()
 def reapply() -> None:
     """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
     engine = create_engine(_owner_url())
-    storage = Storage(get_settings().storage_url)
+    settings = get_settings()
+    storage = open_storage(settings)
     lost = record_lost_ends(sessionmaker(engine), storage)  # first: what follows is on the new way
-    done = reapply_journal(sessionmaker(engine), storage)
+    try:
+        done = reapply_journal(sessionmaker(engine), storage, settings)
+    except UnknownHashKey:
+        raise typer.BadParameter(
+            "The journal is under another hash key than the database: run "
+            "`python -m app.admin rotate-hash-key` first, with all keys in LETHE_OLD_HASH_KEYS."
+        ) from None
     engine.dispose()
     typer.echo(f"{lost} audit logs go on from an older end than was signed, and say so.")
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
@@ -68,7 +79,7 @@ def reapply() -> None:
 def check() -> None:
     """Read every version that is served, and say which ones do not have their digest."""
     engine = create_engine(_owner_url())
-    damaged = list(damaged_versions(sessionmaker(engine), Storage(get_settings().storage_url)))
+    damaged = list(damaged_versions(sessionmaker(engine), open_storage(get_settings())))
     engine.dispose()
     for line in damaged:
         typer.echo(line)
@@ -81,13 +92,17 @@ def check() -> None:
 def sweep() -> None:
     """After a restore: remove what the storage has of the time after the backup, and no row knows."""
     engine = create_engine(_owner_url())
-    removed = remove_unknown_objects(sessionmaker(engine), Storage(get_settings().storage_url))
+    removed = remove_unknown_objects(sessionmaker(engine), open_storage(get_settings()))
     engine.dispose()
     typer.echo(f"{len(removed)} objects removed that no artifact has.")
 
 
-def _kept(folder: Path) -> Storage:
-    return Storage(f"file://{(folder / 'storage').absolute()}")
+def _kept(folder: Path) -> ObjectStore:
+    return ObjectStore(_url(folder))
+
+
+def _url(folder: Path) -> str:
+    return f"file://{(folder / 'storage').absolute()}"
 
 
 def _owner_url() -> str:

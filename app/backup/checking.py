@@ -1,11 +1,11 @@
 """Whether what is served is what was published."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.core.storage import NotStored, Storage
+from app.core.storage import Damaged, NotStored, Storage
 
 _SERVED = text("""
 SELECT model.name, version.number, artifact.path, artifact.sha256
@@ -27,5 +27,21 @@ def damaged_versions(sessions: sessionmaker[Session], storage: Storage) -> Itera
         except NotStored:
             yield f"Version {row.number} of {row.name} has no bytes at {row.path}."
             continue
+        except Damaged:
+            found = None
         if found != bytes(row.sha256):
             yield f"The bytes of version {row.number} of {row.name} at {row.path} are damaged."
+
+
+def damaged_copies(copies: Storage, versions: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Path and state of each version (path → SHA-256 of its content) that the copies do not have whole."""
+    for path, digest in versions.items():
+        try:
+            found = copies.measure(path).sha256
+        except NotStored:
+            yield path, "is gone"
+            continue
+        except Damaged:
+            found = None
+        if found != digest:
+            yield path, "is damaged"

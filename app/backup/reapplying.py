@@ -2,14 +2,16 @@
 
 import json
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.audit import audit_entry, event
 from app.core.database import transaction
+from app.core.hashing import advance_hashes
 from app.core.journal import Entry, read_entries
+from app.core.settings import Settings
 from app.core.storage import Storage
 
 ACTOR = "operator"
@@ -39,6 +41,7 @@ INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_i
 SELECT :id, decode(named, 'hex'), :tenant_id FROM unnest(CAST(:instances AS text[])) AS named
 """)
 # Where it waits, at once. Where the dump has it running, the relay does so when it reclaims the lease.
+_KEY = text("SELECT hash_key_id FROM datasets WHERE id = :id FOR KEY SHARE")
 _CANCEL = text("""
 UPDATE deletion_requests
 SET status = CASE status WHEN 'running' THEN 'cancelling' ELSE 'cancelled' END,
@@ -65,12 +68,13 @@ class Reapplied:
     impossible: list[uuid.UUID] = field(default_factory=list)
 
 
-def reapply_journal(sessions: sessionmaker[Session], storage: Storage) -> Reapplied:
-    """May be run twice. One transaction per entry."""
+def reapply_journal(sessions: sessionmaker[Session], storage: Storage, settings: Settings) -> Reapplied:
+    """May be run twice. One transaction per entry. Raises `UnknownHashKey`: the journal is under a newer hash
+    key than the database; bring the database under it first."""
     done = Reapplied()
     for entry in read_entries(storage):
         with transaction(sessions) as session:
-            _reapply(session, entry, done)
+            _reapply(session, entry, settings, done)
     with transaction(sessions) as session:
         for job in session.execute(_END_EMPTY_JOBS).all():
             session.execute(event(job.tenant_id, job.id, "job.cancelled", by="journal"))
@@ -78,7 +82,7 @@ def reapply_journal(sessions: sessionmaker[Session], storage: Storage) -> Reappl
     return done
 
 
-def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
+def _reapply(session: Session, entry: Entry, settings: Settings, done: Reapplied) -> None:
     known = session.execute(_KNOWN, {"id": entry.id}).one_or_none()
     if entry.cancelled:
         cancelled = session.scalar(_CANCEL, {"id": entry.id}) if known is not None else None
@@ -92,6 +96,7 @@ def _reapply(session: Session, entry: Entry, done: Reapplied) -> None:
     if session.execute(_MODEL, model).one_or_none() is None:
         done.impossible.append(entry.id)
         return
+    entry = _under_key_of(session, entry, settings)
     values = asdict(entry) | {"count": len(entry.instances), "metadata": json.dumps(entry.metadata)}
     values["parent_id"] = _parent(session, entry)
     left_out = ("instances", "cancelled", "parent")
@@ -111,6 +116,16 @@ def _parent(session: Session, entry: Entry) -> uuid.UUID | None:
         audited = audit_entry(entry.tenant_id, ACTOR, "deletion_request.reapplied", uuid.UUID(values["id"]))
         session.execute(audited)
     return uuid.UUID(values["id"])
+
+
+def _under_key_of(session: Session, entry: Entry, settings: Settings) -> Entry:
+    """As the data set's index names instances: hash keys may have been rotated since it was written."""
+    key_id = session.scalar(_KEY, {"id": entry.dataset_id})
+    if key_id is None or key_id == entry.hash_key_id:
+        return entry
+    hashes = [bytes.fromhex(each) for each in entry.instances]
+    moved = advance_hashes(hashes, entry.tenant_id, settings, entry.hash_key_id, key_id)
+    return replace(entry, instances=[each.hex() for each in moved], hash_key_id=key_id)
 
 
 def _tell(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID, status: str) -> None:

@@ -25,9 +25,9 @@ EXACT = (
     "version and the digests of the data are stated, so that it can be repeated.",
 )
 OLD_VERSIONS = (
-    "That earlier versions of the model, which still remember, are gone from the service. The service does "
-    "not delete versions by a clock of its own yet; a disposal statement says so once the operator has "
-    "marked and deleted them."
+    "That earlier versions of the model, which still remember, are gone from the service. They are withdrawn "
+    "and deleted by the clock of the model's policy, unless it has none, or a legal hold keeps them; a "
+    "disposal statement says so once they are."
 )
 NOTHING_LEFT = (
     "Anything new about the model: the request found nothing left to forget. What is known about the "
@@ -49,7 +49,13 @@ def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, A
     return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, OLD_VERSIONS, *ALWAYS]
 
 
-def of_disposal() -> list[str]:
+def of_disposal(erased: bool) -> list[str]:
+    if erased:
+        return [
+            "That copies which left the service in the clear are gone: versions that somebody downloaded.",
+            "That nobody kept a copy of the destroyed keys. The service keeps each in one place, outside of "
+            "all backups; the operator answers for that place.",
+        ]
     return [
         "That copies which left the service are gone: versions that somebody downloaded, and backups of the "
         "storage that the operator keeps.",

@@ -78,8 +78,8 @@ def _not_yet(kind: Kind) -> Conflict:
     if kind == "disposal":
         return Conflict(
             "Versions that remember what was deleted are still there, so their disposal cannot be certified. "
-            "The service does not delete versions by a clock of its own yet: the operator marks and deletes "
-            "them, and the statement follows.",
+            "They are withdrawn and deleted by the clock of the model's policy (PUT …/retention), unless an "
+            "alias points at them or a legal hold keeps them; the statement follows.",
             code="versions_not_disposed",
         )
     return Conflict(

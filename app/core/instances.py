@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.errors import InvalidInput, TooLarge
-from app.core.hashing import hash_instances
+from app.core.hashing import advance_hashes, hash_instances
 from app.core.settings import Settings
 
 MAX_LENGTH = 256
@@ -28,11 +28,19 @@ class NamedInstances:
     count: int
     names: Sequence[str] | None = None  # None: known as hashes only, from a list sent ahead
 
+    def advanced(self, tenant_id: uuid.UUID, settings: Settings, before: str, after: str) -> "NamedInstances":
+        """Under a newer key. Raises `UnknownHashKey`."""
+        hashes = [self.packed[place : place + 32] for place in range(0, len(self.packed), 32)]
+        moved = advance_hashes(hashes, tenant_id, settings, before, after)
+        return NamedInstances(b"".join(moved), self.count, self.names)
+
 
 async def read_instances(
-    sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings
+    sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings, key_id: str | None = None
 ) -> NamedInstances:
-    """Raises `TooLarge` (too_many_instances) and `InvalidInput` (no_instances, duplicate_instances,
+    """Hashed under `key_id`: that of the data set they are looked for in (the newest, without).
+
+    Raises `TooLarge` (too_many_instances) and `InvalidInput` (no_instances, duplicate_instances,
     instance_id_too_long)."""
     most = settings.max_instances_per_request
     if len(sent) > most:
@@ -45,11 +53,13 @@ async def read_instances(
     if not sent:
         raise InvalidInput("Name at least one instance.", code="no_instances")
     if len(sent) <= _IN_PLACE:
-        return _hashed(sent, tenant_id, settings)
-    return await asyncio.to_thread(_hashed, sent, tenant_id, settings)
+        return _hashed(sent, tenant_id, settings, key_id)
+    return await asyncio.to_thread(_hashed, sent, tenant_id, settings, key_id)
 
 
-def _hashed(sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings) -> NamedInstances:
+def _hashed(
+    sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings, key_id: str | None
+) -> NamedInstances:
     names = [str(instance) for instance in sent]
     if len(set(names)) < len(names):
         raise _duplicate(names)
@@ -57,7 +67,7 @@ def _hashed(sent: Sequence[str | int], tenant_id: uuid.UUID, settings: Settings)
         raise InvalidInput(
             f"An instance id has more than {MAX_LENGTH} characters.", code="instance_id_too_long"
         )
-    return NamedInstances(b"".join(hash_instances(names, tenant_id, settings)), len(names), names)
+    return NamedInstances(b"".join(hash_instances(names, tenant_id, settings, key_id)), len(names), names)
 
 
 def _duplicate(names: Sequence[str]) -> InvalidInput:

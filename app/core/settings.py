@@ -3,12 +3,17 @@
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.regulations import REGULATIONS, Regulation
 
 MEBIBYTE = 1024 * 1024
+
+
+class OldHashKey(BaseModel):
+    id: str
+    key: SecretStr = Field(min_length=64, max_length=64)
 
 
 class Settings(BaseSettings):
@@ -22,9 +27,20 @@ class Settings(BaseSettings):
     storage_url: str = Field(description="file:///folder, s3://bucket/prefix, gs://… or az://…")
     public_url: str = "http://127.0.0.1:8000"
 
-    # Keys of the instance hashes: 64 hexadecimal characters.
+    # Key of the instance hashes: 64 hexadecimal characters. After a rotation the keys before it stay, the
+    # oldest first (JSON): a hash under the newest is one over the hash under the one before it.
     hash_key: SecretStr = Field(min_length=64, max_length=64)
     hash_key_id: str = "k1"
+    old_hash_keys: list[OldHashKey] = Field(default_factory=list)
+
+    # Encryption of artifacts at rest: on when both are set, for API, relay and workers alike.
+    master_key_file: str | None = Field(
+        None, description="64 hexadecimal characters a line; the first line wraps, the others still unwrap"
+    )
+    key_store_url: str | None = Field(
+        None,
+        description="Where the wrapped key of each artifact lies: no part of any backup, no old versions",
+    )
 
     # Evidence. The key is an Ed25519 private key, 64 hexadecimal characters; only the relay needs it.
     signing_key: SecretStr | None = None
@@ -37,6 +53,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = 32 * MEBIBYTE
     max_checkpoint_bytes: int = 64 * 1024 * MEBIBYTE
     idempotency_hours: int = 24
+    instance_list_days: float = Field(
+        30.0, gt=0, description="An instance list that was sent ahead is removed after so many days"
+    )
 
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"

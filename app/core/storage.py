@@ -1,168 +1,137 @@
-"""Stored bytes: the one seam that knows about folders, buckets, ranges and URLs.
+"""Stored artifacts: the one seam that knows about folders, buckets, ranges, URLs and encryption.
 
-obstore's synchronous calls only (its asynchronous ones may abort the interpreter at exit); the API
-calls them in threads.
+With keys, artifacts are encrypted on their way in. What was stored without stays readable, and what is
+encrypted is told by its first bytes; sizes, ranges and digests are always those of the content.
 """
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-import obstore
-from obstore.store import LocalStore, from_url
+from app.core.artifact_keys import ArtifactKeys, KeyMissing, MasterKeys
+from app.core.object_store import CHUNK, PIECE, NotStored, ObjectStore, Written, open_object_store
+from app.core.sealed_format import HEADER, SALT, Damaged, Layout, is_sealed, read_layout, seal, unseal
+from app.core.settings import Settings
 
-from app.core import failpoints
+__all__ = [
+    "CHUNK",
+    "PIECE",
+    "Damaged",
+    "KeyMissing",
+    "NotStored",
+    "Storage",
+    "Written",
+    "open_object_store",
+    "open_storage",
+]
 
-CHUNK = 4 * 1024 * 1024
-# obstore takes small pieces several times faster than ones near its own chunk size.
-PIECE = 256 * 1024
-
-# Every call to an object store ends: per request, and over all its repetitions (which back off with jitter).
-CLIENT_OPTIONS: Any = {"connect_timeout": "5s", "timeout": "30s"}
-RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=45)}
-
-
-class NotStored(LookupError):
-    """There are no bytes at that path."""
-
-
-@dataclass(frozen=True)
-class Written:
-    sha256: bytes
-    size: int
+ENCRYPTED = ("checkpoint", "snapshot")
+"""Kinds of artifacts, the second part of their path. The journal has nothing but keyed hashes."""
 
 
-class Storage:
-    """Artifacts below one URL: file:///folder, s3://bucket/prefix, gs://… or az://…"""
+class Storage(ObjectStore):
+    """`keys`: those of artifacts, when they are encrypted at rest."""
 
-    def __init__(self, url: str) -> None:
-        self._local: Path | None = None
-        if url.startswith("file://"):
-            self._local = Path(url.removeprefix("file://"))
-            self._local.mkdir(parents=True, exist_ok=True)
-            self._store: Any = LocalStore(self._local, automatic_cleanup=True, mkdir=True)
-        else:
-            self._store = open_object_store(url)
+    def __init__(self, url: str, keys: ArtifactKeys | None = None) -> None:
+        super().__init__(url)
+        self.keys = keys
 
     def put(self, path: str, chunks: Iterable[bytes]) -> Written:
-        """Stream `chunks` in. The object appears whole or not at all, and is on disk when this returns.
-
-        Whatever `chunks` raises ends the upload, leaves nothing behind, and is raised again.
-        """
-        digest = hashlib.sha256()
-        size = 0
-
-        def counted() -> Iterator[bytes]:
-            nonlocal size
-            for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
-
-        _may_fail(path, "before-put")
-        obstore.put(self._store, path, counted(), chunk_size=CHUNK, max_concurrency=2)
-        if self._local is not None:
-            _sync_to_disk(self._local, path)
-        _may_fail(path, "after-put")
-        return Written(digest.digest(), size)
-
-    def put_file(self, path: str, source: Path, check: Callable[[], None] | None = None) -> Written:
-        """Stream a local file in. `check` is called between two pieces, and may raise to end it."""
-        with source.open("rb") as file:
-            return self.put(path, _checked(iter(lambda: file.read(PIECE), b""), check))
+        if self.keys is None or not _is_artifact(path):
+            return super().put(path, chunks)
+        content = _Measured(chunks)
+        super().put(path, seal(content, self.keys.for_writing(path), os.urandom(SALT)))
+        return Written(content.digest.digest(), content.size, self.keys.id)
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to and without `end`, in chunks. Raises `NotStored`."""
-        stop = self.size(path) if end is None else end
-        while start < stop:
-            length = min(CHUNK, stop - start)
-            try:
-                yield bytes(obstore.get_range(self._store, path, start=start, length=length))
-            except FileNotFoundError as missing:
-                raise NotStored(path) from missing
-            start += length
+        """As of any object. Raises `NotStored`, `KeyMissing` (which is one) and `Damaged`."""
+        layout = self._layout(path)
+        if layout is None:
+            yield from super().read(path, start, end)
+            return
+        if self.keys is None:
+            raise KeyMissing(path)
+        key = self.keys.for_reading(path)
+        stop = layout.size if end is None else end
+        yield from unseal(layout, key, lambda place, length: self.part(path, place, length), start, stop)
 
     def size(self, path: str) -> int:
-        """Bytes. Raises `NotStored`."""
-        try:
-            return int(obstore.head(self._store, path)["size"])
-        except FileNotFoundError as missing:
-            raise NotStored(path) from missing
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """The paths below `prefix`, a folder's name."""
-        for batch in obstore.list(self._store, prefix=prefix):
-            yield from (str(entry["path"]) for entry in batch)
+        layout = self._layout(path)
+        return super().size(path) if layout is None else layout.size
 
     def delete(self, path: str) -> None:
-        """Remove the object; it is no error if it is gone already. In a folder, what a writer that was
-        killed half way has left beside it goes too."""
-        _may_fail(path, "before-delete")
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, path)
-        if self._local is not None:
-            for staged in (self._local / path).parent.glob(f"{PurePosixPath(path).name}#*"):
-                staged.unlink(missing_ok=True)
-        _may_fail(path, "after-delete")
-
-    def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
-        """Write the object to the local file `target` and say what was written. `check` is called between
-        two chunks, and may raise to end it. Raises `NotStored`."""
-        digest = hashlib.sha256()
-        size = 0
-        with target.open("wb") as file:
-            for chunk in _checked(self.read(path), check):
-                digest.update(chunk)
-                size += file.write(chunk)
-        return Written(digest.digest(), size)
-
-    def measure(self, path: str, check: Callable[[], None] | None = None) -> Written:
-        """Digest and size of what lies there now; `check` as in `copy_to`. Raises `NotStored`."""
-        digest = hashlib.sha256()
-        size = 0
-        for chunk in _checked(self.read(path), check):
-            digest.update(chunk)
-            size += len(chunk)
-        return Written(digest.digest(), size)
+        """The key first: from then on the bytes are nobody's, wherever a copy of them is kept."""
+        if self.keys is not None and _is_artifact(path):
+            self.keys.destroy(path)
+        super().delete(path)
 
     def presigned_url(self, path: str, expires: timedelta) -> str | None:
-        """A URL that serves the object without a key, where the store has such; None on folders."""
-        if self._local is not None:
+        """None for what is encrypted: it has to pass through here."""
+        if not self.is_local and is_sealed(self._start(path)):
             return None
-        return str(obstore.sign(self._store, "GET", path, expires))
+        return super().presigned_url(path, expires)
+
+    def is_erased(self, path: str, key_store: str | None) -> bool:
+        """Whether the artifact was encrypted with a key of this very key store that is no longer there."""
+        if self.keys is None or key_store is None or self.keys.id != key_store:
+            return False
+        return not self.keys.has(path)
+
+    def _layout(self, path: str) -> Layout | None:
+        """None of what is stored as it is. Raises `NotStored`; and `Damaged` for what is not encrypted and
+        should be: somebody put it there."""
+        if not _is_artifact(path):
+            return None
+        start = self._start(path)
+        if is_sealed(start):
+            return read_layout(start, super().size(path))
+        if self.keys is not None and self.keys.has(path):
+            raise Damaged("the object is not encrypted, though it has a key")
+        return None
+
+    def _start(self, path: str) -> bytes:
+        total = super().size(path)
+        return self.part(path, 0, min(HEADER, total)) if total else b""
 
 
-def open_object_store(url: str) -> Any:
-    """The bucket at `url`, every call to it bounded in time."""
-    return from_url(url, client_options=CLIENT_OPTIONS, retry_config=RETRIES)
+def open_storage(settings: Settings) -> Storage:
+    """As configured. Raises `ValueError` when encryption is configured by halves, or the key file is none."""
+    file, url = settings.master_key_file, settings.key_store_url
+    if (file is None) != (url is None):
+        raise ValueError("Encryption needs both LETHE_MASTER_KEY_FILE and LETHE_KEY_STORE_URL.")
+    if file is None or url is None:
+        return Storage(settings.storage_url)
+    _refuse_nested(settings.storage_url, url)
+    return Storage(settings.storage_url, ArtifactKeys(ObjectStore(url), MasterKeys(Path(file))))
 
 
-def _checked(chunks: Iterator[bytes], check: Callable[[], None] | None) -> Iterator[bytes]:
-    for chunk in chunks:
-        if check is not None:
-            check()
-        yield chunk
+def _refuse_nested(storage: str, keys: str) -> None:
+    """A backup of the one must not take the other along."""
+    places = [f"{url.rstrip('/')}/" for url in (storage, keys)]
+    if places[0].startswith(places[1]) or places[1].startswith(places[0]):
+        raise ValueError(
+            "LETHE_KEY_STORE_URL must lie outside of LETHE_STORAGE_URL, and the other way round."
+        )
 
 
-def _may_fail(path: str, place: str) -> None:
+def _is_artifact(path: str) -> bool:
     """`path` is tenant/kind/id."""
-    if failpoints.ARMED and path.count("/") == 2:
-        failpoints.reach(f"{path.split('/')[1]}.{place}")
+    parts = path.split("/")
+    return len(parts) == 3 and parts[1] in ENCRYPTED
 
 
-def _sync_to_disk(root: Path, path: str) -> None:
-    """obstore renames a finished file into place but does not force it to disk; nor the folders around it,
-    which it makes for the first file of a tenant."""
-    file = root / path
-    folders = [folder for folder in file.parents if folder.is_relative_to(root)]
-    for target in (file, *folders):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+class _Measured:
+    """Passes blocks on, and knows their digest and size at the end."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = blocks
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            self.digest.update(block)
+            self.size += len(block)
+            yield block

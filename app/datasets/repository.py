@@ -35,6 +35,7 @@ _SHOWN: tuple[Any, ...] = (
     Dataset.holdout_count,
     Dataset.targets,
     Dataset.created_at,
+    Dataset.hash_key_id,
     _JOB,
 )
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.errors import NotFound
+from app.core.hashing import UnknownHashKey
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
 from app.deletion_requests import supervision, targets
@@ -44,6 +45,11 @@ class Checked:
     due_at: datetime | None
     acknowledge_by: datetime | None
 
+    @property
+    def hash_key_id(self) -> str:
+        """All targets are of one data set."""
+        return self.counted[0][0].hash_key_id
+
 
 async def check(
     session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
@@ -51,7 +57,7 @@ async def check(
     """Raises `NotFound`, `Conflict`, `TooLarge` and `InvalidInput`; writes nothing."""
     dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
-    instances = await _instances(session, caller, settings, sent)
+    instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)
     counted = [(target, await supervision.count(session, target, instances)) for target in found]
     for target, counts in counted:
         await supervision.refuse_to_erase_a_task(session, target, instances, counts)
@@ -78,19 +84,17 @@ async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
     )
 
 
-async def accept(
-    session: AsyncSession, caller: Caller, settings: Settings, checked: Checked
-) -> DeletionRequestView:
+async def accept(session: AsyncSession, caller: Caller, checked: Checked) -> DeletionRequestView:
     """Record the request (one per model, below a parent, when it names a data set) and queue it."""
     sent = checked.sent
     if sent.model is not None:
         target, counts = checked.counted[0]
-        return await _accept_for_model(session, caller, settings, checked, target, counts, None)
+        return await _accept_for_model(session, caller, checked, target, counts, None)
     parent = _parent_row(checked)
-    created_at = await record(session, caller, parent, checked.instances, settings.hash_key_id)
+    created_at = await record(session, caller, parent, checked.instances, checked.hash_key_id)
     # The targets are in the order of the models' ids: two of these lock their jobs in the same order.
     children = [
-        await _record_for_model(session, caller, settings, checked, target, counts, parent.id)
+        await _record_for_model(session, caller, checked, target, counts, parent.id)
         for target, counts in checked.counted
     ]
     for (target, _), (child, _) in zip(checked.counted, children, strict=True):
@@ -107,13 +111,12 @@ async def accept(
 async def _accept_for_model(
     session: AsyncSession,
     caller: Caller,
-    settings: Settings,
     checked: Checked,
     target: Target,
     counts: Counted,
     parent_id: uuid.UUID | None,
 ) -> DeletionRequestView:
-    row, created_at = await _record_for_model(session, caller, settings, checked, target, counts, parent_id)
+    row, created_at = await _record_for_model(session, caller, checked, target, counts, parent_id)
     job = await _queue(session, caller, target, row)
     return _view(row, checked, target, created_at, job)
 
@@ -121,7 +124,6 @@ async def _accept_for_model(
 async def _record_for_model(
     session: AsyncSession,
     caller: Caller,
-    settings: Settings,
     checked: Checked,
     target: Target,
     counts: Counted,
@@ -147,7 +149,7 @@ async def _record_for_model(
         due_at=checked.due_at,
         acknowledge_by=checked.acknowledge_by,
     )
-    return row, await record(session, caller, row, checked.instances, settings.hash_key_id)
+    return row, await record(session, caller, row, checked.instances, checked.hash_key_id)
 
 
 async def _queue(session: AsyncSession, caller: Caller, target: Target, row: NewRow) -> uuid.UUID | None:
@@ -223,6 +225,8 @@ def _view(
         transitions=[Transition.model_construct(status=status, at=created_at)],
         figures=None,
         children=None,
+        failed_children=None,
+        descendants=None,
     )
 
 
@@ -237,14 +241,19 @@ async def _targets(
 
 
 async def _instances(
-    session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
+    session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest, key_id: str
 ) -> NamedInstances:
+    """Under the key of the data set's index, which is not the newest while keys are rotated."""
     if sent.instance_list is None:
-        return await read_instances(sent.instances or [], caller.tenant_id, settings)
+        return await read_instances(sent.instances or [], caller.tenant_id, settings, key_id)
     found = await instance_lists.packed(session, caller.tenant_id, sent.instance_list)
     if found is None:
         raise NotFound("There is no such instance list.", code="instance_list_not_found")
-    return found
+    instances, listed_under = found
+    try:
+        return instances.advanced(caller.tenant_id, settings, listed_under, key_id)
+    except UnknownHashKey:
+        raise targets.hash_key_changed() from None
 
 
 async def _has_open_job(session: AsyncSession, target: Target) -> bool:

@@ -13,7 +13,15 @@ from app.core.openapi import errors
 from app.core.ranges import none_match_says_unchanged
 from app.core.session import Session
 from app.core.wire import After, Limit, Page
-from app.deletion_requests import acceptance, cancellation, extension, idempotency, repository, service
+from app.deletion_requests import (
+    acceptance,
+    cancellation,
+    extension,
+    idempotency,
+    repository,
+    retrying,
+    service,
+)
 from app.deletion_requests.idempotency import Kept
 from app.deletion_requests.schemas import (
     DeletionRequestView,
@@ -34,7 +42,7 @@ _RETRY_AFTER = str(service.RETRY_AFTER_SECONDS)
     "",
     status_code=202,
     response_model=DeletionRequestView,
-    responses=errors(400, 404, 409, 413, 422)
+    responses=errors(400, 404, 409, 410, 413, 422)
     | {
         200: {
             "model": DeletionRequestView | Estimate,
@@ -68,7 +76,7 @@ async def create_deletion_request(
     if dry_run:
         estimate = await acceptance.estimate(session, checked)
         return Response(estimate.model_dump_json(), 200, media_type=_JSON)
-    view = await acceptance.accept(session, caller, settings, checked)
+    view = await acceptance.accept(session, caller, checked)
     content = view.__pydantic_serializer__.to_json(view)
     status = 200 if view.status == "succeeded" else 202
     made = Kept(status, f"/v1/deletion-requests/{view.id}", {})
@@ -131,6 +139,7 @@ async def get_deletion_request(
     if none_match_says_unchanged(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     view = service.view(row)
+    view.descendants = await service.descendants(session, caller, row)
     return Response(view.__pydantic_serializer__.to_json(view), 200, headers, _JSON)
 
 
@@ -140,6 +149,15 @@ async def cancel_deletion_request(
 ) -> DeletionRequestView:
     """Withdraw a request: at once while it waits; while its job runs, as soon as the worker hears of it."""
     await cancellation.cancel(session, caller, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/retry", responses=errors(404, 409, 422))
+async def retry_deletion_request(
+    caller: RequestsWrite, session: Session, request_id: uuid.UUID
+) -> DeletionRequestView:
+    """Queue a failed request again, alone; of a request on a data set, the children that failed."""
+    await retrying.retry(session, caller, request_id)
     return service.view(await service.row_of(session, caller, request_id))
 
 

@@ -59,8 +59,10 @@ def read_key(header: str | None) -> str | None:
 
 
 def request_digest(settings: Settings, method: str, path: str, body: bytes) -> bytes:
-    """Keyed, because the body holds instance ids, and a plain digest could be tried out."""
-    key = bytes.fromhex(settings.hash_key.get_secret_value())
+    """Keyed, because the body holds instance ids, and a plain digest could be tried out. By the oldest key:
+    a body that is sent again after the keys were rotated is the same body."""
+    oldest = settings.old_hash_keys[0].key if settings.old_hash_keys else settings.hash_key
+    key = bytes.fromhex(oldest.get_secret_value())
     return hmac.digest(key, b"\0".join([b"idempotency", method.encode(), path.encode(), body]), "sha256")
 
 

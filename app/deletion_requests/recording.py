@@ -12,29 +12,35 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.caller import Caller
 from app.core.instances import UNPACKED, NamedInstances
 from app.deletion_requests.schemas import Guarantee, Scope
+from app.deletion_requests.targets import hash_key_changed
 
+# The hashes are those of the data set's key, and stay so until the commit: whoever rotates keys waits.
 _COLUMNS = """
   INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
     scope, method, instance_count, already_forgotten, hash_key_id, http_request_id, reference, regulation,
     metadata, due_at, acknowledge_by, guarantee, status, finished_at, result_version_id)
-  VALUES (:id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
+  SELECT :id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
     :scope, :method, :instance_count, :already_forgotten, :hash_key_id, :http_request_id, :reference,
     :regulation, CAST(:metadata AS jsonb), :due_at, :acknowledge_by, :guarantee, :status,
-    CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id)
+    CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id
+  FROM datasets WHERE id = :dataset_id AND hash_key_id = :hash_key_id
+  FOR KEY SHARE
   RETURNING created_at
 """
 _AUDIT = """
   INSERT INTO audit_log (tenant_id, actor, action, subject_id, request_id, data)
-  VALUES (:tenant_id, :actor, 'deletion_request.create', :id, :http_request_id, CAST(:audited AS jsonb))
+  SELECT :tenant_id, :actor, 'deletion_request.create', :id, :http_request_id, CAST(:audited AS jsonb)
+  FROM request
 """
 # In the order of the primary key, whose index then only grows at its end.
 _WITH_ITEMS = text(f"""
 WITH request AS ({_COLUMNS}), audited AS ({_AUDIT}), items AS (
   INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
-  SELECT :id, instance_hash, :tenant_id FROM ({UNPACKED}) AS named ORDER BY instance_hash
+  SELECT :id, instance_hash, :tenant_id FROM request, ({UNPACKED}) AS named ORDER BY instance_hash
 ), history AS (
   INSERT INTO events (tenant_id, subject_id, type, data)
-  SELECT :tenant_id, :id, 'request.succeeded', CAST(:audited AS jsonb) WHERE :status = 'succeeded'
+  SELECT :tenant_id, :id, 'request.succeeded', CAST(:audited AS jsonb) FROM request
+  WHERE :status = 'succeeded'
 )
 SELECT created_at FROM request
 """)
@@ -70,7 +76,9 @@ async def record(
     instances: NamedInstances,
     hash_key_id: str,
 ) -> datetime:
-    """When it was recorded. A request on a data set (no model) has no items of its own: its children do."""
+    """When it was recorded. A request on a data set (no model) has no items of its own: its children do.
+
+    Raises `Conflict` (hash_key_changed)."""
     audited = {
         "instances": instances.count,
         "tasks": row.tasks,
@@ -106,5 +114,7 @@ async def record(
     if row.model_id is not None:
         statement = _WITH_ITEMS
         bound["packed"] = instances.packed
-    created_at: datetime = (await session.execute(statement, bound)).scalar_one()
+    created_at: datetime | None = (await session.execute(statement, bound)).scalar_one_or_none()
+    if created_at is None:
+        raise hash_key_changed()
     return created_at

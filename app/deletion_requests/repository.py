@@ -32,7 +32,7 @@ SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks,
   r.revision + coalesce(children.revisions, 0) AS revision,
   CASE WHEN r.registered_model_id IS NOT NULL THEN r.finished_at
     WHEN children.unfinished = 0 THEN children.finished_at END AS finished_at,
-  children.ids AS children,
+  children.ids AS children, children.failed AS failed_children,
   jsonb_path_query_array(v.report, '$.requests[*] ? (@.reference == $id)',
     jsonb_build_object('id', r.id)) AS figures,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('status', substring(e.type FROM 9), 'at', e.created_at)
@@ -42,7 +42,8 @@ JOIN datasets d ON d.id = r.dataset_id
 LEFT JOIN registered_models m ON m.id = r.registered_model_id
 LEFT JOIN model_versions v ON v.id = r.result_version_id
 LEFT JOIN LATERAL (
-  SELECT array_agg(c.status) AS statuses, array_agg(c.id ORDER BY c.id) AS ids, sum(c.revision) AS revisions,
+  SELECT array_agg(c.status) AS statuses, array_agg(c.id ORDER BY c.id) AS ids,
+    array_agg(c.id ORDER BY c.id) FILTER (WHERE c.status = 'failed') AS failed, sum(c.revision) AS revisions,
     count(*) FILTER (WHERE c.finished_at IS NULL) AS unfinished, max(c.finished_at) AS finished_at
   FROM deletion_requests c WHERE r.registered_model_id IS NULL AND c.parent_id = r.id
 ) children ON true

@@ -88,6 +88,12 @@ class NewExtension(Sent):
     )
 
 
+class DescendantView(Answer):
+    model: str
+    derived_from: str = Field(description="Model and version: name@number")
+    instances: int = Field(description="Instances of the request that its newest version still remembers")
+
+
 class DeletionRequestView(Answer):
     id: uuid.UUID
     parent: uuid.UUID | None = Field(None, description="The request on a data set that this one belongs to")
@@ -118,6 +124,13 @@ class DeletionRequestView(Answer):
         None, description="What the evaluation of the resulting version measured for this request, per task"
     )
     children: list[uuid.UUID] | None = Field(None, description="Of a request on a data set: one per model")
+    failed_children: list[uuid.UUID] | None = Field(
+        None, description="Those of them that failed: POST …/retry queues them again, and no others"
+    )
+    descendants: list[DescendantView] | None = Field(
+        None,
+        description="Models fine-tuned from a version of this one that still remember (only when read alone)",
+    )
 
 
 class ModelEstimate(Answer):

@@ -10,7 +10,8 @@ from app.core.errors import NotFound
 from app.core.event_stream import Look, Subject
 from app.core.rows import AnyRow
 from app.deletion_requests import repository
-from app.deletion_requests.schemas import DeletionRequestView
+from app.deletion_requests.schemas import DeletionRequestView, DescendantView
+from app.registered_models.descendants import Named, that_remember
 from models.states import TERMINAL
 
 RETRY_AFTER_SECONDS = 2
@@ -34,6 +35,20 @@ async def row_of(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -
 
 def view(row: AnyRow) -> DeletionRequestView:
     return DeletionRequestView(**row._mapping)
+
+
+async def descendants(session: AsyncSession, caller: Caller, row: AnyRow) -> list[DescendantView] | None:
+    """None of a request on a data set: its children have them."""
+    if row.registered_model_id is None:
+        return None
+    named = Named.by_request(row.id, row.tasks)
+    found = await that_remember(session, caller.tenant_id, row.registered_model_id, row.model, named)
+    return [
+        DescendantView(
+            model=each.model, derived_from=f"{each.source}@{each.version}", instances=len(each.positions)
+        )
+        for each in found
+    ]
 
 
 def etag(row: AnyRow) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.errors import Conflict, InvalidInput, NotFound
+from app.core.errors import Conflict, Gone, InvalidInput, NotFound
 from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
 from app.core.settings import Settings
@@ -55,6 +55,7 @@ class Target:
     bits: tuple[int, ...]  # of each task, in dataset_instances.supervised
     remaining: tuple[int, ...]  # per task, as model_tasks has it
     pending: int
+    hash_key_id: str  # of the data set's index
 
 
 async def of_model(
@@ -76,6 +77,8 @@ async def of_model(
         row = (await session.execute(_BY_MODEL_NAME, bound)).one_or_none()
     if row is None:
         raise NotFound("There is no such model.", code="model_not_found")
+    if row.status == ModelStatus.DESTROYED:
+        raise Gone("The model was destroyed: nothing of it is left to forget.", code="model_destroyed")
     if row.status != ModelStatus.READY:
         raise Conflict(
             f"The model is {row.status}; there is nothing to unlearn before it is ready.",
@@ -122,13 +125,21 @@ async def of_dataset(
     return targets
 
 
+def hash_key_changed() -> Conflict:
+    return Conflict(
+        "The instances are being brought under another hash key, or are under one that this process does not "
+        "know (LETHE_OLD_HASH_KEYS). Try again in a minute; if that does not help, tell the operator.",
+        code="hash_key_changed",
+        headers={"Retry-After": "60"},
+    )
+
+
 def _target(
     row: AnyRow, tasks: Sequence[str], method: str | None, guarantee: Guarantee, settings: Settings
 ) -> Target:
-    if row.hash_key_id != settings.hash_key_id:
-        raise Conflict(
-            "The data set was indexed under another hash key; register it again.", code="hash_key_changed"
-        )
+    known_keys = {settings.hash_key_id, *(old.id for old in settings.old_hash_keys)}
+    if row.hash_key_id not in known_keys:
+        raise hash_key_changed()
     position = {target["name"]: index for index, target in enumerate(row.targets)}
     remaining = {task["name"]: task["remaining"] for task in row.tasks}
     return Target(
@@ -147,6 +158,7 @@ def _target(
         bits=tuple(1 << position[name] for name in tasks),
         remaining=tuple(remaining[name] or 0 for name in tasks),
         pending=int(row.pending),
+        hash_key_id=row.hash_key_id,
     )
 
 

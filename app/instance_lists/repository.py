@@ -16,7 +16,7 @@ _ITEMS = text(
     f" SELECT :list_id, instance_hash, :tenant_id, position FROM ({UNPACKED}) AS named"
 )
 _PACKED = text(
-    "SELECT l.instance_count, (SELECT string_agg(instance_hash, ''::bytea ORDER BY position)"
+    "SELECT l.instance_count, l.hash_key_id, (SELECT string_agg(instance_hash, ''::bytea ORDER BY position)"
     " FROM instance_list_items WHERE instance_list_id = l.id) AS packed"
     " FROM instance_lists l WHERE l.tenant_id = :tenant_id AND l.id = :list_id"
 )
@@ -46,11 +46,13 @@ async def find(session: AsyncSession, tenant_id: uuid.UUID, list_id: uuid.UUID) 
     return (await session.execute(query)).one_or_none()
 
 
-async def packed(session: AsyncSession, tenant_id: uuid.UUID, list_id: uuid.UUID) -> NamedInstances | None:
-    """The hashes in the order in which the list was sent."""
+async def packed(
+    session: AsyncSession, tenant_id: uuid.UUID, list_id: uuid.UUID
+) -> tuple[NamedInstances, str] | None:
+    """The hashes in the order in which the list was sent, and the id of their key."""
     found = await session.execute(_PACKED, {"tenant_id": tenant_id, "list_id": list_id})
     row = found.one_or_none()
-    return NamedInstances(bytes(row.packed), row.instance_count) if row else None
+    return (NamedInstances(bytes(row.packed), row.instance_count), row.hash_key_id) if row else None
 
 
 async def remove(session: AsyncSession, tenant_id: uuid.UUID, list_id: uuid.UUID) -> bool:

@@ -15,7 +15,8 @@ WITH target AS (
   SELECT value ->> 'name' AS name, (1::bigint << (ordinality - 1)::int) AS bit
   FROM datasets, jsonb_array_elements(targets) WITH ORDINALITY WHERE id = :dataset_id
 )
-SELECT named.position, d.instance_hash IS NOT NULL AS known, m.name AS model, head.number AS head_version,
+SELECT named.position, d.instance_hash IS NOT NULL AS known, m.id AS model_id, m.name AS model,
+  head.number AS head_version,
   t.name AS task, forgotten.deletion_request_id AS request, version.number AS version,
   forgotten.forgotten_at AS at, waiting.id AS waiting
 FROM ({UNPACKED}) AS named

@@ -41,6 +41,15 @@ class InstanceMemory(Answer):
     models: list[ModelMemory]
 
 
+class DescendantMemory(Answer):
+    model: str
+    derived_from: str = Field(description="Model and version: name@number")
+    instances: list[str] = Field(description="Those that its newest version still remembers")
+
+
 class Lookup(Answer):
     dataset: str
     data: list[InstanceMemory]
+    descendants: list[DescendantMemory] = Field(
+        description="Models fine-tuned from a version that had learned from the instances, on whatever data"
+    )

@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.caller import Caller
 from app.core.audit import audit_entry
 from app.core.errors import NotFound
-from app.core.instances import read_instances
+from app.core.instances import NamedInstances, read_instances
 from app.core.rows import AnyRow
 from app.core.settings import Settings
 from app.datasets import repository as datasets
 from app.lookups import repository
-from app.lookups.schemas import InstanceMemory, Lookup, ModelMemory, NewLookup, TaskMemory
+from app.lookups.schemas import DescendantMemory, InstanceMemory, Lookup, ModelMemory, NewLookup, TaskMemory
+from app.registered_models.descendants import Named, that_remember
 
 
 async def look_up(session: AsyncSession, caller: Caller, settings: Settings, sent: NewLookup) -> Lookup:
@@ -22,7 +23,7 @@ async def look_up(session: AsyncSession, caller: Caller, settings: Settings, sen
     dataset = await datasets.find(session, caller.tenant_id, sent.dataset)
     if dataset is None:
         raise NotFound("There is no such data set.", code="dataset_not_found")
-    instances = await read_instances(sent.instances, caller.tenant_id, settings)
+    instances = await read_instances(sent.instances, caller.tenant_id, settings, dataset.hash_key_id)
     rows = await repository.memory(session, caller.tenant_id, dataset.id, instances)
     await session.execute(
         audit_entry(
@@ -34,7 +35,31 @@ async def look_up(session: AsyncSession, caller: Caller, settings: Settings, sen
             instances=instances.count,
         )
     )
-    return Lookup(dataset=dataset.name, data=list(_by_instance(rows, instances.names or ())))
+    names = instances.names or ()
+    return Lookup(
+        dataset=dataset.name,
+        data=list(_by_instance(rows, names)),
+        descendants=await _descendants(session, caller, rows, instances),
+    )
+
+
+async def _descendants(
+    session: AsyncSession, caller: Caller, rows: Sequence[AnyRow], instances: NamedInstances
+) -> list[DescendantMemory]:
+    """Of every model that the data set knows the instances from. Instances that it does not know at all have
+    never been learned, by whatever."""
+    names = instances.names or ()
+    known = {row.position for row in rows if row.known}
+    models = {row.model_id: row.model for row in rows if row.model_id is not None}
+    named = Named.by_instances(instances)
+    found = []
+    for model_id, model in models.items():
+        for each in await that_remember(session, caller.tenant_id, model_id, model, named):
+            which = [names[position] for position in sorted(each.positions & known)]
+            if which:
+                origin = f"{each.source}@{each.version}"
+                found.append(DescendantMemory(model=each.model, derived_from=origin, instances=which))
+    return list({(each.model, each.derived_from): each for each in found}.values())
 
 
 def _by_instance(rows: Sequence[AnyRow], names: Sequence[str]) -> Iterable[InstanceMemory]:

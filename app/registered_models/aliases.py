@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry, event
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Gone, NotFound
 from app.core.rows import AnyRow
 from app.jobs.opening import join_or_open
 from app.registered_models import memory, repository
@@ -17,7 +17,7 @@ from app.registered_models.memory import Remembered, Reopened
 from app.registered_models.schemas import AliasView, NewAlias
 from app.registered_models.service import model_not_found
 from models import Alias, Job
-from models.states import RunStatus, VersionState
+from models.states import ModelStatus, RunStatus, VersionState
 
 LATEST = "latest"
 _SERVED = (VersionState.PUBLISHED, VersionState.SUPERSEDED)
@@ -29,6 +29,8 @@ async def move(session: AsyncSession, caller: Caller, model: str, alias: str, se
     row = await repository.lock_or_read(session, caller.tenant_id, model, lock=True)
     if row is None:
         raise model_not_found()
+    if row.status == ModelStatus.DESTROYED:
+        raise Gone("The model was destroyed.", code="model_destroyed")
     version = await repository.version(session, caller.tenant_id, row.id, str(sent.version))
     if version is None:
         raise NotFound("The model has no such version.", code="version_not_found")

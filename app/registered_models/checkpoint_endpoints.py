@@ -21,7 +21,7 @@ _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "stri
 @router.put(
     "/1/checkpoint",
     status_code=202,
-    responses=errors(400, 404, 409, 413, 422),
+    responses=errors(400, 404, 409, 410, 413, 422),
     openapi_extra={"requestBody": {"required": True, "content": _BINARY}},
 )
 async def upload_checkpoint(

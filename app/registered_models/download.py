@@ -16,20 +16,17 @@ from app.core.errors import Conflict, Gone, NotFound, Unavailable
 from app.core.logging import get_logger
 from app.core.ranges import none_match_says_unchanged, requested_part
 from app.core.rows import AnyRow
-from app.core.storage import NotStored, Storage
-from models.states import ArtifactState, VersionState
+from app.core.storage import Damaged, NotStored, Storage
+from app.core.wire import rfc3339
+from models.states import ArtifactState, ModelStatus, VersionState
 
 URL_LIFETIME = timedelta(minutes=15)
-_GONE = (VersionState.QUARANTINED, VersionState.DELETED)
 
 
 def check_may_download(caller: Caller, version: AnyRow) -> None:
     """Raises `Gone`, `NotFound`, `Conflict` or `Forbidden`."""
     state = version.state
-    if state in _GONE or version.artifact_state == ArtifactState.DELETED:
-        raise Gone(
-            "This version still remembered what was deleted, and has been withdrawn.", code="version_gone"
-        )
+    _refuse_what_is_gone(version)
     if state == VersionState.REJECTED:
         raise NotFound("This version was rejected, and is not served.", code="version_rejected")
     if state == VersionState.PENDING or version.artifact_state != ArtifactState.STORED:
@@ -39,6 +36,26 @@ def check_may_download(caller: Caller, version: AnyRow) -> None:
     if state == VersionState.SUPERSEDED:
         # It still remembers what later versions forgot.
         caller.require(Scope.ADMIN)
+
+
+def _refuse_what_is_gone(version: AnyRow) -> None:
+    since = rfc3339(version.state_since)
+    if version.model_status == ModelStatus.DESTROYED:
+        raise Gone("The model was destroyed, with all its versions.", code="model_destroyed")
+    if version.state == VersionState.QUARANTINED:
+        raise Gone(
+            "This version still remembered what was deleted since, and has been withdrawn by its model's "
+            "policy.",
+            code="version_quarantined",
+            since=since,
+        )
+    if version.state == VersionState.DELETED or version.artifact_state == ArtifactState.DELETED:
+        raise Gone(
+            "This version still remembered what was deleted since. Its bytes are deleted; its digest and its "
+            "report are kept.",
+            code="version_deleted",
+            since=since,
+        )
 
 
 async def checkpoint_response(
@@ -74,7 +91,7 @@ async def checkpoint_response(
     chunks = storage.read(version.path, start, end)
     try:
         first = await loop.run_in_executor(threads, next, chunks, b"")
-    except (NotStored, StorageError, OSError) as error:
+    except (NotStored, Damaged, StorageError, OSError) as error:
         get_logger(__name__).error(
             "checkpoint_unreadable", version=str(version.id), error=type(error).__name__
         )

@@ -84,7 +84,7 @@ async def list_aliases(caller: ModelsRead, session: Session, model: str) -> Alia
     return AliasList(data=[AliasView(**row._mapping) for row in rows])
 
 
-@router.put("/{model}/aliases/{alias}", responses=errors(400, 404, 409, 413, 422))
+@router.put("/{model}/aliases/{alias}", responses=errors(400, 404, 409, 410, 413, 422))
 async def move_alias(
     caller: ModelsWrite, session: Session, model: str, alias: AliasName, sent: NewAlias
 ) -> AliasView:

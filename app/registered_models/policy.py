@@ -70,6 +70,12 @@ class Policy(Sent):
     max_requests: int | None = Field(
         None, ge=1, le=1_000_000, description="A job of so many requests takes no more, and waits no longer"
     )
+    quarantine_after: float | None = Field(
+        7, ge=0, le=36_500, description="Days from being superseded until a version is withdrawn; null: never"
+    )
+    delete_after: float | None = Field(
+        23, ge=0, le=36_500, description="Days from being withdrawn until its bytes are deleted; null: never"
+    )
     max_empirical_steps: int | None = Field(
         None, ge=1, le=1_000_000, description="So many approximate steps in a row, then one by retraining"
     )

@@ -14,6 +14,9 @@ from models import ModelTask, RegisteredModel, time_ordered_id
 _MODELS = """
 SELECT m.id, m.name, m.status, m.error_code, m.error_detail, d.name AS dataset, m.network, m.recipe, m.policy,
   m.checkpoint_url, m.created_at, v.number AS latest_version,
+  (SELECT source.name || '@' || origin.number FROM model_versions origin
+   JOIN registered_models source ON source.id = origin.registered_model_id
+   WHERE origin.id = m.derived_from_version_id) AS derived_from,
   (SELECT j.id FROM jobs j WHERE j.registered_model_id = m.id AND j.kind = 'validate_model'
    ORDER BY j.id DESC LIMIT 1) AS job,
   (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'kind', t.kind, 'outputs', t.outputs,
@@ -30,10 +33,14 @@ _MODEL_PAGE = text(
 )
 _VERSIONS = """
 SELECT v.id, v.number, p.number AS parent, v.state, 'sha256:' || encode(a.sha256, 'hex') AS digest, a.size,
-  a.path, a.state AS artifact_state, v.guarantee, v.empirical_steps, v.report, v.job_id AS job, v.created_at,
+  a.path, a.state AS artifact_state, v.guarantee, v.empirical_steps, v.report, v.job_id AS job,
+  v.created_at, v.state_since, m.status AS model_status,
+  EXISTS (SELECT FROM legal_holds h WHERE h.registered_model_id = m.id AND h.lifted_at IS NULL
+          AND (h.version_id IS NULL OR h.version_id = v.id)) AS on_hold,
   ARRAY(SELECT name FROM aliases WHERE registered_model_id = v.registered_model_id AND version_id = v.id
         ORDER BY name) AS aliases
 FROM model_versions v
+JOIN registered_models m ON m.id = v.registered_model_id
 JOIN artifacts a ON a.id = v.artifact_id
 LEFT JOIN model_versions p ON p.id = v.parent_id
 WHERE v.tenant_id = :tenant_id AND v.registered_model_id = :model_id

@@ -49,6 +49,11 @@ class Recipe(Sent):
     loss_weights: dict[TaskName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
+class Origin(Sent):
+    model: str = Field(min_length=1, max_length=128, description="Name or id of a registered model")
+    version: int = Field(ge=1, le=999_999_999)
+
+
 class NewModel(Sent):
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,6 +82,10 @@ class NewModel(Sent):
         Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00]*$")] | None
     ) = Field(None, description="Where version 1 lies (safetensors); otherwise it is sent by PUT")
 
+    derived_from: Origin | None = Field(
+        None, description="The version that it was fine-tuned from: what that remembers, it remembers too"
+    )
+
     @field_validator("tasks")
     @classmethod
     def _distinct(cls, tasks: list[Task]) -> list[Task]:
@@ -104,8 +113,8 @@ class TaskView(Answer):
 class ModelView(Answer):
     id: uuid.UUID
     name: str
-    status: Literal["awaiting_checkpoint", "validating", "ready", "rejected"]
-    error_code: str | None = Field(description="Why it was rejected")
+    status: Literal["awaiting_checkpoint", "validating", "ready", "rejected", "destroyed"]
+    error_code: str | None = Field(description="Why it was rejected, or destroyed")
     error_detail: str | None
     dataset: str
     network: dict[str, Any]
@@ -113,6 +122,7 @@ class ModelView(Answer):
     recipe: dict[str, Any]
     policy: dict[str, Any]
     checkpoint_url: str | None
+    derived_from: str | None = Field(None, description="The version it was fine-tuned from: name@number")
     latest_version: int | None = Field(description="The version that the next job starts from")
     created_at: Moment
     job: uuid.UUID | None = Field(description="The newest validation job")
@@ -133,6 +143,8 @@ class VersionView(Answer):
     job: uuid.UUID | None
     aliases: list[str]
     created_at: Moment
+    state_since: Moment
+    on_hold: bool = Field(description="A legal hold is in force on it, or on its model")
 
 
 class AliasView(Answer):

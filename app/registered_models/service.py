@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
@@ -15,14 +15,17 @@ from app.core.rows import AnyRow
 from app.datasets import repository as datasets
 from app.jobs.opening import queue_validation
 from app.registered_models import repository
-from app.registered_models.schemas import ModelView, NewModel, VersionView
+from app.registered_models.schemas import ModelView, NewModel, Origin, VersionView
 from models import Artifact, ModelVersion, time_ordered_id
-from models.states import DatasetStatus, ModelStatus
+from models.states import DatasetStatus, ModelStatus, VersionState
+
+_HOLD_SOURCE = text("SELECT id FROM registered_models WHERE id = :id FOR SHARE")
 
 
 async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> ModelView:
     """Raises `InvalidInput` (dataset_unknown, holdout_missing, unknown_target, loss_weights_unknown,
-    gates_unknown_task, url_not_allowed) and `Conflict` (dataset_not_ready, model_exists)."""
+    gates_unknown_task, url_not_allowed, origin_unknown) and `Conflict` (dataset_not_ready, model_exists,
+    model_destroyed)."""
     dataset = await _usable_dataset(session, caller, sent.dataset)
     _check_tasks(sent, dataset)
     checkpoint_url = None
@@ -40,6 +43,7 @@ async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> Mod
         recipe=sent.recipe.model_dump(),
         policy=sent.policy.model_dump() | {"gates": sent.policy.gates.for_tasks(names)},
         checkpoint_url=checkpoint_url,
+        derived_from_version_id=await _origin(session, caller, sent.derived_from),
         status=ModelStatus.VALIDATING if checkpoint_url else ModelStatus.AWAITING_CHECKPOINT,
     )
     if model_id is None:
@@ -120,6 +124,31 @@ async def _usable_dataset(session: AsyncSession, caller: Caller, name: str) -> A
             code="holdout_missing",
         )
     return dataset
+
+
+async def _origin(session: AsyncSession, caller: Caller, sent: Origin | None) -> uuid.UUID | None:
+    """Whatever has become of the version since: what it remembered is in what was made from it. The source's
+    row is held: whoever destroys it destroys this model with it, or was there first."""
+    if sent is None:
+        return None
+    model_id = await repository.find_id(session, caller.tenant_id, sent.model)
+    held = await session.execute(_HOLD_SOURCE, {"id": model_id}) if model_id else None
+    version = (
+        await repository.version(session, caller.tenant_id, model_id, str(sent.version)) if model_id else None
+    )
+    if held is None or version is None or version.state in (VersionState.PENDING, VersionState.REJECTED):
+        raise InvalidInput(
+            "derived_from names no version that was ever published; register the model without it, or "
+            "after it.",
+            code="origin_unknown",
+        )
+    if version.model_status == ModelStatus.DESTROYED:
+        raise Conflict(
+            "The model that this one was fine-tuned from was destroyed, with all that descends from it.",
+            code="model_destroyed",
+        )
+    version_id: uuid.UUID = version.id
+    return version_id
 
 
 def _check_tasks(sent: NewModel, dataset: AnyRow) -> None:

@@ -17,7 +17,7 @@ from app.auth.caller import Caller
 from app.core import failpoints
 from app.core.audit import audit_entry, event
 from app.core.channel import Channel
-from app.core.errors import BadRequest, Conflict, InvalidInput, TooLarge, Unavailable
+from app.core.errors import BadRequest, Conflict, Gone, InvalidInput, TooLarge, Unavailable
 from app.core.logging import get_logger
 from app.core.rows import AnyRow
 from app.core.storage import PIECE, Storage, Written
@@ -149,7 +149,12 @@ async def _accept(
         await session.execute(
             update(Artifact)
             .where(Artifact.id == artifact_id)
-            .values(state=ArtifactState.STORED, sha256=written.sha256, size=written.size)
+            .values(
+                state=ArtifactState.STORED,
+                sha256=written.sha256,
+                size=written.size,
+                key_store=written.key_store,
+            )
         )
         if (await session.execute(_EXPECT, bound)).one_or_none() is None:
             await session.execute(
@@ -207,6 +212,8 @@ async def _discard(
 def _check(row: AnyRow | None) -> AnyRow:
     if row is None:
         raise model_not_found()
+    if row.status == ModelStatus.DESTROYED:
+        raise Gone("The model was destroyed.", code="model_destroyed")
     if row.status not in _MAY_RECEIVE:
         raise Conflict(
             "The model has its first checkpoint already; later versions come from deletion requests."

@@ -14,6 +14,7 @@ from models.states import ArtifactState
 
 BATCH = 1000
 ARTIFACTS = 20
+LISTS = 10  # each may hold a hundred thousand instances
 
 _UNREFERENCED = """
   NOT EXISTS (SELECT FROM model_versions AS version WHERE version.artifact_id = artifact.id)
@@ -51,6 +52,14 @@ DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
   WHERE created_at < now() - make_interval(hours => :hours) LIMIT :batch FOR UPDATE SKIP LOCKED
 )
 """)
+# Requests that named a list keep their instances: a list is for what is sent soon after it.
+_OLD_LISTS = text("""
+DELETE FROM instance_lists WHERE id IN (
+  SELECT id FROM instance_lists
+  WHERE created_at < now() - make_interval(secs => 86400 * CAST(:days AS double precision))
+  ORDER BY id LIMIT :batch
+)
+""")
 _SENT_MESSAGES = text("""
 DELETE FROM outbox WHERE id IN (
   SELECT id FROM outbox WHERE sent_at < now() - interval '1 hour'
@@ -77,8 +86,12 @@ def remove_orphans(
     return sum(_remove(sessions, storage, artifact_id, state) for artifact_id, state in found)
 
 
-def remove_old_rows(sessions: sessionmaker[Session], idempotency_hours: int) -> None:
-    """Answers that no client asks for again, and messages that were sent: some of each."""
+def remove_old_rows(
+    sessions: sessionmaker[Session], idempotency_hours: int, instance_list_days: float
+) -> None:
+    """Answers that no client asks for again, instance lists, and messages that were sent: some of each."""
+    with transaction(sessions) as session:
+        session.execute(_OLD_LISTS, {"days": instance_list_days, "batch": LISTS})
     with transaction(sessions) as session:
         session.execute(_OLD_KEYS, {"hours": idempotency_hours, "batch": BATCH})
     with transaction(sessions) as session:

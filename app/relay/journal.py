@@ -28,8 +28,8 @@ SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, gua
         WHERE item.deletion_request_id = request.id) AS instances,
   (SELECT jsonb_build_object('id', parent.id, 'tasks', parent.tasks, 'scope', parent.scope,
      'method', parent.method, 'guarantee', parent.guarantee, 'instance_count', parent.instance_count,
-     'reference', parent.reference, 'regulation', parent.regulation, 'metadata', parent.metadata, 'created_at', parent.created_at,
-     'due_at', parent.due_at, 'acknowledge_by', parent.acknowledge_by)
+     'reference', parent.reference, 'regulation', parent.regulation, 'metadata', parent.metadata,
+     'created_at', parent.created_at, 'due_at', parent.due_at, 'acknowledge_by', parent.acknowledge_by)
    FROM deletion_requests AS parent WHERE parent.id = request.parent_id) AS parent
 FROM deletion_requests AS request WHERE id = :id AND {UNJOURNALED}
 """)  # noqa: S608 (a constant of ours)

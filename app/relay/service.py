@@ -18,15 +18,17 @@ from app.core.database import sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
-from app.core.storage import Storage
+from app.core.storage import open_storage
 from app.relay.adoption import adopt_requests
 from app.relay.audit_journal import AuditJournal
 from app.relay.certification import Certifier
 from app.relay.deadlines import raise_alarms
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
+from app.relay.fan_out import fan_out
 from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
+from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
 from app.relay.sealing import seal_entries, sign_checkpoints
 from app.relay.unanswered import cancel_unheard, expire_reviews
 
@@ -45,7 +47,7 @@ class Relay:
         self._settings = settings
         self._url = settings.database_url.get_secret_value()
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
-        self._storage = Storage(settings.storage_url)
+        self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
         self._audit_journal = AuditJournal(self._sessions, self._storage)
         self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
@@ -90,6 +92,8 @@ class Relay:
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
+        self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
+        self._guarded("fan_out", lambda: fan_out(self._sessions))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)
@@ -117,7 +121,12 @@ class Relay:
                 self._sessions, self._storage, settings.orphan_seconds, settings.upload_seconds
             ),
         )
-        self._guarded("old_rows", lambda: remove_old_rows(self._sessions, settings.idempotency_hours))
+        self._guarded("quarantine", lambda: quarantine_versions(self._sessions))
+        self._guarded("delete", lambda: delete_versions(self._sessions, self._storage))
+        self._guarded(
+            "old_rows",
+            lambda: remove_old_rows(self._sessions, settings.idempotency_hours, settings.instance_list_days),
+        )
         if self._certifier is not None:
             self._guarded("certify_disposals", self._certifier.certify_disposals)
 

@@ -1,6 +1,8 @@
 """The operator's command."""
 
 import asyncio
+import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +10,8 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from app.admin import cli
+from app.core.settings import get_settings
+from app.core.storage import open_storage
 from tests.app.conftest import calling
 from tests.app.world import World
 from tests.database import Database
@@ -84,3 +88,40 @@ def test_a_database_that_is_away() -> None:
     done = CliRunner().invoke(cli, ["list-keys"], env={"LETHE_DATABASE_URL": url})
     assert done.exit_code == 1
     assert "LETHE_DATABASE_URL" in done.stderr
+
+
+def test_keys_rotate_on_command(
+    command: CliRunner, database: Database, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world.ready_dataset(instances=3)
+    old = world.settings.hash_key.get_secret_value()
+    (tmp_path / "master").write_text("ab" * 32)
+    for name, value in {
+        "OWNER_DATABASE_URL": database.owner_url,
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+        "STORAGE_URL": world.settings.storage_url,
+        "HASH_KEY": "cd" * 32,
+        "HASH_KEY_ID": "k2",
+        "OLD_HASH_KEYS": json.dumps([{"id": "k1", "key": old}]),
+        "MASTER_KEY_FILE": str(tmp_path / "master"),
+        "KEY_STORE_URL": f"file://{tmp_path}/keys",
+    }.items():
+        monkeypatch.setenv(f"LETHE_{name}", value)
+    get_settings.cache_clear()
+    try:
+        for moved in ("3", "0"):
+            done = command.invoke(cli, ["rotate-hash-key"])
+            assert (done.exit_code, done.output) == (0, f"acme\t{moved}\n")
+        world.run(
+            "INSERT INTO artifacts (id, tenant_id, kind, path) SELECT gen_random_uuid(), id, 'checkpoint',"
+            " 'a/checkpoint/b' FROM tenants"
+        )
+        open_storage(get_settings()).put("a/checkpoint/b", [b"content"])
+        (tmp_path / "master").write_text("ef" * 32 + "\n" + "ab" * 32)
+        for wrapped in ("1", "0"):
+            done = command.invoke(cli, ["rewrap-keys"])
+            assert (done.exit_code, done.output) == (0, f"{wrapped}\n")
+        (tmp_path / "master").write_text("ef" * 32)
+        assert b"".join(open_storage(get_settings()).read("a/checkpoint/b")) == b"content"
+    finally:
+        get_settings.cache_clear()

@@ -237,10 +237,12 @@ async def test_who_may_have_which_version(client: httpx.AsyncClient, world: Worl
         assert (refused.status_code, refused.json()["scope"]) == (403, "admin")
         assert (await client.get(PUT)).status_code == 200
         world.run("UPDATE model_versions SET state = 'quarantined' WHERE id = :v", v=head)
-        assert (await client.get(PUT)).status_code == 410
+        withdrawn = await client.get(PUT)
+        assert (withdrawn.status_code, withdrawn.json()["code"]) == (410, "version_quarantined")
+        assert withdrawn.json()["since"].endswith("Z")
         world.run("UPDATE model_versions SET state = 'deleted' WHERE id = :v", v=head)
         gone = await client.get(PUT)
-        assert (gone.status_code, gone.json()["code"]) == (410, "version_gone")
+        assert (gone.status_code, gone.json()["code"]) == (410, "version_deleted")
         assert (await client.head(PUT)).status_code == 410
         assert (await reader.put(PUT, content=b"x")).status_code == 403
     assert model

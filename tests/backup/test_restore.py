@@ -76,9 +76,9 @@ def test_what_was_deleted_after_the_backup_is_deleted_again(
     copy_objects(kept, storage)
     load(empty_database, tmp_path / "dump", postgres.binaries)
     owner = create_engine(empty_database)
-    done = reapply_journal(sessionmaker(owner), storage)
+    done = reapply_journal(sessionmaker(owner), storage, world.settings)
     assert (done.queued, done.cancelled, done.impossible) == (1, 0, [])
-    assert reapply_journal(sessionmaker(owner), storage).queued == 0
+    assert reapply_journal(sessionmaker(owner), storage, world.settings).queued == 0
     assert list(damaged_versions(sessionmaker(owner), storage)) == []
 
     restored = Database(make_url(empty_database).render_as_string(hide_password=False))
@@ -108,7 +108,7 @@ def test_a_request_taken_back_after_the_backup_stays_taken_back(
     assert Journal(app_sessions, storage).write() == 1
     world.execute("ALTER TABLE deletion_requests DISABLE TRIGGER enforce_transition")
     world.execute("UPDATE deletion_requests SET status = 'queued', finished_at = NULL")
-    done = reapply_journal(sessionmaker(world.engine), storage)
+    done = reapply_journal(sessionmaker(world.engine), storage, settings)
     assert (done.queued, done.cancelled) == (0, 1)
     assert world.request(request.id).status == "cancelled"
 

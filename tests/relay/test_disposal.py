@@ -123,10 +123,24 @@ def test_old_answers_and_sent_messages_go(world: World, sessions: sessionmaker[S
             key=key,
             age=age,
         )
+    for age in ("31 days", "29 days"):
+        world.execute(
+            "INSERT INTO instance_lists (id, tenant_id, instance_count, hash_key_id, created_at)"
+            " VALUES (gen_random_uuid(), :tenant, 1, 'k1', now() - CAST(:age AS interval))",
+            tenant=job.tenant_id,
+            age=age,
+        )
+    world.execute(
+        "INSERT INTO instance_list_items (instance_list_id, instance_hash, tenant_id, position)"
+        " SELECT id, 'hash', tenant_id, 0 FROM instance_lists"
+    )
     world.execute("UPDATE outbox SET sent_at = now() - interval '2 hours'")
     world.execute(
         "INSERT INTO outbox (tenant_id, topic, job_id) VALUES (:t, 'wake', :j)", t=job.tenant_id, j=job.id
     )
-    remove_old_rows(sessions, idempotency_hours=24)
+    remove_old_rows(sessions, idempotency_hours=24, instance_list_days=30)
     assert world.rows("SELECT key FROM idempotency_keys") == [("new",)]
     assert world.rows("SELECT sent_at FROM outbox") == [(None,)]
+    assert world.rows("SELECT count(*), count(DISTINCT instance_list_id) FROM instance_list_items") == [
+        (1, 1)
+    ]

@@ -45,6 +45,7 @@ def mark_stored(session: Session, artifact_id: uuid.UUID, written: Written) -> N
         .with_for_update()
     ).one()
     artifact.sha256, artifact.size = written.sha256, written.size
+    artifact.key_store = written.key_store
     artifact.state = ArtifactState.STORED
 
 

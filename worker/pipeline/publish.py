@@ -17,7 +17,7 @@ from app.core import settling
 from app.core.audit import event
 from app.core.database import transaction
 from app.core.logging import get_logger
-from app.core.storage import NotStored, Written
+from app.core.storage import Damaged, NotStored, Written
 from models import Alias, Artifact, DeletionRequest, Job, ModelVersion, RegisteredModel, time_ordered_id
 from models.states import RunStatus, VersionState
 from worker.jobs.artifacts import mark_stored
@@ -111,7 +111,7 @@ def _is_intact(running: Running) -> bool:
         path, digest = candidate.path, candidate.sha256
     try:
         found = running.equipment.storage.measure(path, running.monitor.check).sha256
-    except NotStored:
+    except (NotStored, Damaged):
         found = None
     if found == digest:
         return True

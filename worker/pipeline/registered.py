@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from torch import nn
 
-from app.core.storage import NotStored
+from app.core.storage import Damaged, NotStored
 from models import Artifact, Dataset, ModelTask, ModelVersion, RegisteredModel, Tenant
 from worker.engine.checkpoint import CheckpointLayout, read_checkpoint
 from worker.engine.contract import Data, Recipe, Refused, TaskSpec
@@ -108,6 +108,10 @@ def load_network(
         written = running.equipment.storage.copy_to(stored.path, path, running.monitor.check)
     except NotStored as error:
         raise Refused("checkpoint_vanished", "The checkpoint's bytes are gone from the storage.") from error
+    except Damaged as error:
+        raise Refused(
+            "checkpoint_damaged", "The checkpoint's bytes are not those that were stored."
+        ) from error
     if written.sha256 != stored.sha256:
         raise Refused("checkpoint_damaged", "The checkpoint's bytes no longer have the digest they had.")
     return read_network(registered, path)

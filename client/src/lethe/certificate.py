@@ -129,9 +129,11 @@ def _figure(estimate: dict[str, Any]) -> str:
 
 def _disposal(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
     gone = ", ".join(str(version["version"]) for version in predicate["disposed"])
+    erased = str(predicate["method"]).startswith("cryptographically erased")
+    how = "are cryptographically erased" if erased else "are deleted from its storage"
     return [
         f"the versions {gone} of the model {predicate['model']['name']}, which remembered what request "
-        f"{predicate['request']['id']} had forgotten, are deleted from its storage."
+        f"{predicate['request']['id']} had forgotten, {how}."
     ]
 
 

@@ -1,0 +1,102 @@
+"""Requests on a data set reach the models that became ready after they came in.
+
+A model is looked at for a while after it is ready: a request that was accepted at that very moment did not
+see it yet. What is found is a child of the request like any other, with the same dates; it is queued by adoption.
+"""
+
+import uuid
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.core.audit import audit_entry, event
+from app.core.database import transaction
+from app.core.logging import get_logger
+from app.core.rows import AnyRow
+from models import time_ordered_id
+
+ACTOR = "relay"
+SECONDS_TO_LOOK = 120.0
+"""Longer than any request takes to be accepted."""
+
+_NEW_MODELS = text("""
+SELECT m.id, m.tenant_id, m.dataset_id, m.created_at, m.policy ->> 'method' AS method,
+  ARRAY(SELECT name FROM model_tasks WHERE registered_model_id = m.id ORDER BY position) AS tasks,
+  coalesce((SELECT max(e.created_at) FROM events e WHERE e.subject_id = m.id AND e.type = 'model.ready'),
+    m.created_at) < now() - make_interval(secs => :seconds) AS seen
+FROM registered_models m WHERE m.status = 'ready' AND m.fanned_out_at IS NULL
+ORDER BY m.id LIMIT 20
+""")
+# What was asked while the model was registered or before, and was not over by then. What everybody took back,
+# nobody wants any more.
+_MISSED = """
+SELECT r.id, r.tasks, r.scope, r.method FROM deletion_requests r
+WHERE r.registered_model_id IS NULL AND r.tenant_id = :tenant_id AND r.dataset_id = :dataset_id
+  AND EXISTS (
+    SELECT FROM deletion_requests c WHERE c.parent_id = r.id AND c.status <> 'cancelled'
+      AND (c.finished_at IS NULL OR c.finished_at > :registered_at)
+  )
+  AND NOT EXISTS (
+    SELECT FROM deletion_requests c WHERE c.parent_id = r.id AND c.registered_model_id = :model_id
+  )
+"""
+_THIS = " AND r.id = :id FOR NO KEY UPDATE OF r"
+_CHILD = text("""
+INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
+  scope, method, instance_count, hash_key_id, http_request_id, reference, regulation, metadata, due_at,
+  acknowledge_by, acknowledged_at, extension, status)
+SELECT :child_id, tenant_id, id, dataset_id, :model_id, api_key_id, CAST(:tasks AS text[]),
+  :scope, :method, instance_count, hash_key_id, http_request_id, reference, regulation, metadata, due_at,
+  acknowledge_by, acknowledged_at, extension, 'queued'
+FROM deletion_requests WHERE id = :id
+""")
+# A request on a data set has no items of its own; all of its children have the same.
+_ITEMS = text("""
+INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
+SELECT :child_id, instance_hash, tenant_id FROM deletion_request_items
+WHERE deletion_request_id = (
+  SELECT c.id FROM deletion_requests c WHERE c.parent_id = :id AND c.id <> :child_id ORDER BY c.id LIMIT 1
+)
+""")
+_DONE = text("UPDATE registered_models SET fanned_out_at = now() WHERE id = :model_id")
+
+
+def fan_out(sessions: sessionmaker[Session]) -> int:
+    """How many children were made. One transaction each."""
+    with transaction(sessions) as session:
+        models = session.execute(_NEW_MODELS, {"seconds": SECONDS_TO_LOOK}).all()
+    return sum(_fan_out_to(sessions, model) for model in models)
+
+
+def _fan_out_to(sessions: sessionmaker[Session], model: AnyRow) -> int:
+    bound = {"tenant_id": model.tenant_id, "dataset_id": model.dataset_id, "model_id": model.id}
+    bound |= {"registered_at": model.created_at}
+    with transaction(sessions) as session:
+        missed = session.execute(text(_MISSED + " ORDER BY r.id"), bound).all()
+    made = sum(_give_child(sessions, model, request, bound) for request in missed)
+    if model.seen:
+        with transaction(sessions) as session:
+            session.execute(_DONE, {"model_id": model.id})
+    return made
+
+
+def _give_child(
+    sessions: sessionmaker[Session], model: AnyRow, request: AnyRow, bound: dict[str, object]
+) -> bool:
+    tasks = model.tasks if request.scope == "full" else [t for t in request.tasks if t in model.tasks]
+    if not tasks:
+        return False
+    child_id: uuid.UUID = time_ordered_id()
+    with transaction(sessions) as session:
+        if session.execute(text(_MISSED + _THIS), bound | {"id": request.id}).one_or_none() is None:
+            return False  # another relay was faster
+        values = {"id": request.id, "child_id": child_id, "model_id": model.id, "tasks": list(tasks)}
+        values["scope"] = "full" if len(tasks) == len(model.tasks) else "partial"
+        values["method"] = "retrain" if request.method == "retrain" else model.method
+        session.execute(_CHILD, values)
+        session.execute(_ITEMS, {"id": request.id, "child_id": child_id})
+        told = {"request": str(request.id), "model": str(model.id)}
+        session.execute(event(model.tenant_id, request.id, "child.added", child=str(child_id), **told))
+        session.execute(audit_entry(model.tenant_id, ACTOR, "deletion_request.fan_out", child_id, **told))
+    get_logger(__name__).info("fanned_out", deletion_request_id=str(request.id), model_id=str(model.id))
+    return True

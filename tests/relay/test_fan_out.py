@@ -1,0 +1,108 @@
+"""Requests on a data set reach models that become ready after they came in."""
+
+import uuid
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.relay.adoption import adopt_requests
+from app.relay.fan_out import fan_out
+from models import DeletionRequest, RegisteredModel, Tenant, time_ordered_id
+from tests.worker.world import World
+
+
+@pytest.fixture
+def first(world: World) -> RegisteredModel:
+    return world.ready_model(world.tenant())
+
+
+@pytest.fixture
+def child(world: World, first: RegisteredModel) -> DeletionRequest:
+    """Of a request on the data set, before any other model was ready."""
+    world.execute("UPDATE registered_models SET fanned_out_at = now()")
+    return world.deletion(first, None, instances=["p0", "p1"])
+
+
+def parent_of(world: World, child: DeletionRequest, **values: object) -> uuid.UUID:
+    parent = time_ordered_id()
+    world.execute(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
+        " hash_key_id, reference, due_at) SELECT :id, tenant_id, dataset_id, CAST(:tasks AS text[]), :scope,"
+        " 'interference_aware', 2, 'k1', 'case 7', now() FROM deletion_requests WHERE id = :child",
+        **{"id": parent, "child": child.id, "tasks": ["colour", "size"], "scope": "full"} | values,
+    )
+    world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id = :c", p=parent, c=child.id)
+    return parent
+
+
+def another(world: World, first: RegisteredModel) -> RegisteredModel:
+    """Ready, on the same data set."""
+    with world.change() as session:
+        tenant = session.get_one(Tenant, first.tenant_id)
+    made = world.ready_model(tenant)
+    world.execute("UPDATE registered_models SET dataset_id = :d WHERE id = :m", d=first.dataset_id, m=made.id)
+    return made
+
+
+def test_a_model_that_becomes_ready_while_it_runs_gets_a_child(
+    world: World, sessions: sessionmaker[Session], first: RegisteredModel, child: DeletionRequest
+) -> None:
+    parent = parent_of(world, child)
+    assert fan_out(sessions) == 0
+    late = another(world, first)
+    assert fan_out(sessions) == 1
+    assert fan_out(sessions) == 0
+    [made] = world.rows(
+        "SELECT id, tasks, scope, method, reference, due_at IS NOT NULL AS due, status FROM deletion_requests"
+        " WHERE parent_id = :p AND registered_model_id = :m",
+        p=parent,
+        m=late.id,
+    )
+    assert made[1:] == (["colour", "size"], "full", "retrain", "case 7", True, "queued")
+    hashes = "SELECT instance_hash FROM deletion_request_items WHERE deletion_request_id = :id ORDER BY 1"
+    assert world.rows(hashes, id=made.id) == world.rows(hashes, id=child.id) != []
+    assert adopt_requests(sessions) == 2
+    assert world.request(made.id).job_id is not None
+    assert world.value("SELECT fanned_out_at FROM registered_models WHERE id = :m", m=late.id) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("UPDATE deletion_requests SET status = 'cancelled', finished_at = now() WHERE status = 'queued'", 0),
+        (
+            "UPDATE deletion_requests SET status = 'failed', finished_at = now() - interval '1 day'"
+            " WHERE status = 'queued'",
+            0,
+        ),
+        ("UPDATE deletion_requests SET status = 'failed', finished_at = now() WHERE status = 'queued'", 1),
+    ],
+    ids=["taken back", "over before the model was registered", "over while it was being validated"],
+)
+def test_only_what_was_not_over_when_the_model_was_registered(
+    world: World,
+    sessions: sessionmaker[Session],
+    first: RegisteredModel,
+    child: DeletionRequest,
+    before: str,
+    expected: int,
+) -> None:
+    parent_of(world, child)
+    late = another(world, first)
+    world.execute(
+        "UPDATE registered_models SET created_at = now() - interval '1 hour' WHERE id = :m", m=late.id
+    )
+    world.execute(before)
+    assert fan_out(sessions) == expected
+
+
+def test_a_task_that_the_model_has_not_is_none_of_its_business(
+    world: World, sessions: sessionmaker[Session], first: RegisteredModel, child: DeletionRequest
+) -> None:
+    parent_of(world, child, tasks=["age"], scope="partial")
+    late = another(world, first)
+    world.execute(
+        "UPDATE registered_models SET created_at = now() - interval '1 hour' WHERE id = :m", m=late.id
+    )
+    assert fan_out(sessions) == 0
+    assert world.value("SELECT fanned_out_at FROM registered_models WHERE id = :m", m=late.id) is not None
