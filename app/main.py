@@ -38,6 +38,7 @@ from app.operations.storage_probe import StorageProbe
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from app.signing_keys.endpoints import router as signing_keys
+from app.webhooks.endpoints import router as webhooks
 from models.states import IllegalTransition
 
 # Tried in this order: the calls that come most often first.
@@ -53,6 +54,7 @@ ROUTERS = (
     audit,
     api_keys,
     signing_keys,
+    webhooks,
     operations,
 )
 # Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads

@@ -19,6 +19,7 @@ from models.outbox import OutboxMessage
 from models.registered_model import Alias, ModelTask, ModelVersion, RegisteredModel
 from models.rules import STATE_TRANSITIONS
 from models.tenant import APIKey, Tenant
+from models.webhook import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "STATE_TRANSITIONS",
@@ -50,5 +51,7 @@ __all__ = [
     "SigningKey",
     "Tenant",
     "UnsealedAuditEntry",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "time_ordered_id",
 ]
