@@ -45,7 +45,12 @@ class WebhookEndpoint(Identified, Base):
         CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
         CheckConstraint("(state = 'disabled') = (disabled_reason IS NOT NULL)", name="disabled_for_a_reason"),
         CheckConstraint("cardinality(events) > 0", name="wants_something"),
-        Index("ix_webhook_endpoints_tenant_id_id", "tenant_id", "id", postgresql_where=text("state <> 'deleted'")),
+        Index(
+            "ix_webhook_endpoints_tenant_id_id",
+            "tenant_id",
+            "id",
+            postgresql_where=text("state <> 'deleted'"),
+        ),
     )
 
 
@@ -81,7 +86,5 @@ class WebhookDelivery(Base):
             "next_attempt_at",
             postgresql_where=text("status = 'pending'"),
         ),
-        Index(
-            "ix_webhook_deliveries_finished", "finished_at", postgresql_where=text("status <> 'pending'")
-        ),
+        Index("ix_webhook_deliveries_finished", "finished_at", postgresql_where=text("status <> 'pending'")),
     )

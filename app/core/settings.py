@@ -32,8 +32,8 @@ class Settings(BaseSettings):
     model_signing_key: SecretStr | None = None
     audit_checkpoint_seconds: float = Field(60.0, gt=0)
 
-    # Webhooks. The keys, 64 hexadecimal characters each, are what every endpoint's secret is derived from; only
-    # the API and the relay need them. While the previous one is set, it goes on signing beside the present one.
+    # Webhooks. The keys, 64 hexadecimal characters each, are what every endpoint's secret is derived from;
+    # only the API and the relay need them. While the previous one is set, it signs beside the present one.
     webhook_key: SecretStr | None = None
     webhook_previous_key: SecretStr | None = None
     webhook_inner_receivers: str = Field(

@@ -87,11 +87,16 @@ class Sender:
             raise NotAnswered("protocol_error") from None
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes, limits: Limits) -> Answered:
-        parts = urlsplit(url)
+        sent = {"host": urlsplit(url).netloc, "content-length": str(len(body))} | dict(headers)
         network = CheckedNetwork(
-            self._listed, self._threads, encrypted=parts.scheme == "https", look_up=self._look_up
+            self._listed, self._threads, encrypted=url.startswith("https:"), look_up=self._look_up
         )
-        timeouts = {"connect": limits.connect, "read": limits.read, "write": limits.read, "pool": limits.total}
+        timeouts = {
+            "connect": limits.connect,
+            "read": limits.read,
+            "write": limits.read,
+            "pool": limits.total,
+        }
         async with (
             httpcore.AsyncConnectionPool(
                 self._context, max_connections=1, max_keepalive_connections=0, network_backend=network
@@ -99,7 +104,7 @@ class Sender:
             pool.stream(
                 "POST",
                 url,
-                headers={"host": parts.netloc, "content-length": str(len(body)), **headers},
+                headers=sent,
                 content=body,
                 extensions={"timeout": timeouts},
             ) as answer,

@@ -1,7 +1,7 @@
 """Webhook deliveries as the courier takes them up and puts them down. Each function is one transaction.
 
-A delivery that is taken up is due again when its time has run out: should this relay die, another one, or this
-one once it is back, sends it once more. Whoever puts it down must still hold it.
+A delivery that is taken up is due again when its time has run out: should this relay die, another one, or
+this one once it is back, sends it once more. Whoever puts it down must still hold it.
 """
 
 import uuid
@@ -21,8 +21,8 @@ from models import WebhookDelivery, WebhookEndpoint
 ACTOR = "relay"
 BATCH = 1000
 
-# Per endpoint and per tenant there is room for so many at a time, in all relays together: one slow receiver, or
-# twenty of one tenant, leave the others theirs.
+# Per endpoint and per tenant there is room for so many at a time, in all relays together: one slow receiver,
+# or twenty of one tenant, leave the others theirs.
 _TAKE = text("""
 WITH busy AS (
   SELECT endpoint_id, tenant_id, count(*) AS under_way FROM webhook_deliveries
@@ -184,7 +184,9 @@ def gone(sessions: sessionmaker[Session], taken: Taken) -> None:
             .where(delivery.endpoint_id == taken.endpoint_id, ours, delivery.claim == taken.claim)
             .values(attempts=taken.attempts + 1, last_status=410)
         )
-        if disabled is None:  # by another delivery, or sent elsewhere meanwhile: this one is simply tried again
+        if (
+            disabled is None
+        ):  # by another delivery, or sent elsewhere meanwhile: this one is simply tried again
             return
         session.execute(
             update(delivery)

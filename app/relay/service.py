@@ -1,7 +1,7 @@
 """The relay's loop: at once when something enters the outbox, and every few seconds anyway.
 
-Records and webhooks have threads of their own: neither a storage that hangs, nor thousands of certificates, nor
-a slow receiver may keep leases from being reclaimed and workers from being woken.
+Records and webhooks have threads of their own: neither a storage that hangs, nor thousands of certificates,
+nor a slow receiver may keep leases from being reclaimed and workers from being woken.
 """
 
 import threading

@@ -58,9 +58,7 @@ class Keys:
     def _read(cls, folder: DataFolder) -> Self:
         """A folder from before anything was signed, or sent to webhooks, gets keys for it."""
         kept = json.loads(folder.keys.read_text())
-        made = {
-            name: secrets.token_hex(32) for name in ("model_signing_key", "signing_key", "webhook_key")
-        }
+        made = {name: secrets.token_hex(32) for name in ("model_signing_key", "signing_key", "webhook_key")}
         keys = cls(**(made | kept))
         if asdict(keys) != kept:
             write_privately(folder.keys, json.dumps(asdict(keys), indent=2))

@@ -1,1 +1,1 @@
-"""Telling a tenant's own systems what happens (Standard Webhooks 1.0). The relay delivers: `app.relay.courier`."""
+"""Telling a tenant's own systems what happens (Standard Webhooks 1.0). `app.relay.courier` delivers."""

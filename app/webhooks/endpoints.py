@@ -98,9 +98,7 @@ async def list_webhook_deliveries(
     return DeliveryPage(data=data, has_more=len(rows) > limit)
 
 
-@router.post(
-    "/{webhook_id}/deliveries/{event_id}/resend", status_code=202, responses=errors(404, 409, 422)
-)
+@router.post("/{webhook_id}/deliveries/{event_id}/resend", status_code=202, responses=errors(404, 409, 422))
 async def resend_webhook_delivery(
     caller: Admin, session: Session, webhook_id: uuid.UUID, event_id: EventId
 ) -> DeliveryView:

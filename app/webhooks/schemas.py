@@ -31,7 +31,10 @@ Events = Annotated[
 class NewWebhook(Sent):
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"url": "https://privacy.example.com/lethe", "events": ["request.*", "certificate.issued"]}
+            "example": {
+                "url": "https://privacy.example.com/lethe",
+                "events": ["request.*", "certificate.issued"],
+            }
         }
     )
 

@@ -34,7 +34,8 @@ def secret_of(settings: Settings, endpoint_id: uuid.UUID, generation: int) -> st
     """As the endpoint's owner gets it: whsec_ and base64. Raises `NoWebhookKey`."""
     if settings.webhook_key is None or not settings.webhook_key.get_secret_value():
         raise NoWebhookKey(
-            "This service has no key to derive webhook secrets from: its operator has to set LETHE_WEBHOOK_KEY."
+            "This service has no key to derive webhook secrets from: "
+            "its operator has to set LETHE_WEBHOOK_KEY."
         )
     return _text(derive(master_keys(settings)[0], endpoint_id, generation))
 

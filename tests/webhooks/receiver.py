@@ -32,8 +32,8 @@ def status(code: int, **headers: str) -> Answer:
 class Receiver:
     """`answer` may be replaced at any time; it is called with how many had come before."""
 
-    def __init__(self, answer: Answer = status(204)) -> None:
-        self.answer = answer
+    def __init__(self, answer: Answer | None = None) -> None:
+        self.answer = answer or status(204)
         self.received: list[Received] = []
         self._lock = threading.Lock()
         outer = self

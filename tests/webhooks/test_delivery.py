@@ -191,7 +191,9 @@ async def test_a_receiver_that_never_ends_its_answer_holds_up_nobody_else(
         try:
             assert dripping.acquire(timeout=60)
             wait_until(lambda: len(quick.received) == 12)
-            wait_until(lambda: world.run("SELECT count(*) FROM webhook_deliveries WHERE last_error = 'timeout'"))
+            wait_until(
+                lambda: world.run("SELECT count(*) FROM webhook_deliveries WHERE last_error = 'timeout'")
+            )
             busy = "SELECT count(*) FROM webhook_deliveries WHERE claim IS NOT NULL"
             assert world.run(busy) <= 4
         finally:

@@ -30,7 +30,9 @@ async def test_bad_input_is_refused(client: httpx.AsyncClient, sent: object, cod
     assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
-async def test_only_administrators_and_only_so_many(app: FastAPI, client: httpx.AsyncClient, world: World) -> None:
+async def test_only_administrators_and_only_so_many(
+    app: FastAPI, client: httpx.AsyncClient, world: World
+) -> None:
     async with calling(app, world.key("acme", "requests:write", "models:write")) as other:
         assert (await other.get(HOOKS)).status_code == 403
     made = [(await client.post(HOOKS, json={"url": "https://example.com/"})).json() for _ in range(20)]

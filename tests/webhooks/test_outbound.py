@@ -20,10 +20,41 @@ from tests.webhooks.receiver import Receiver, status
 
 pytestmark = pytest.mark.anyio
 
-INNER = """127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 192.0.0.8
-192.0.2.1 198.18.0.1 224.0.0.1 240.0.0.1 255.255.255.255 192.88.99.1 168.63.129.16 :: ::1 ::7f00:1 ::ffff:127.0.0.1
-::ffff:8.8.8.8 64:ff9b::7f00:1 64:ff9b::808:808 64:ff9b:1::1 2002:7f00:1::1 2001:0:1::1 2001:db8::1 3fff::1 fe80::1
-fec0::1 fd00:ec2::254 ff02::1 5f00::1""".split()
+INNER = [
+    "127.0.0.1",
+    "127.8.8.8",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "192.0.0.8",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "192.88.99.1",
+    "168.63.129.16",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::7f00:1",
+    "64:ff9b::808:808",
+    "64:ff9b:1::1",
+    "2002:7f00:1::1",
+    "2001:0:1::1",
+    "2001:db8::1",
+    "3fff::1",
+    "fe80::1",
+    "fec0::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "5f00::1",
+]
 
 
 @pytest.fixture
@@ -59,7 +90,8 @@ def test_an_inner_address_is_refused_however_it_is_written(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.com/", "https://user:secret@example.com/", "https://example.com/#x", "example.com", ""]
+    "url",
+    ["ftp://example.com/", "https://user:secret@example.com/", "https://example.com/#x", "example.com", ""],
 )
 def test_what_is_no_receiver_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
@@ -154,9 +186,7 @@ async def test_tls_is_spoken_in_the_names_own_name_over_the_checked_address(
     secure: Receiver, authority: tuple[Path, Path]
 ) -> None:
     trusting = ssl.create_default_context(cafile=str(authority[1]))
-    sender = Sender(
-        read_listed("127.0.0.1"), look_up=Names("127.0.0.1", "127.0.0.1"), context=trusting
-    )
+    sender = Sender(read_listed("127.0.0.1"), look_up=Names("127.0.0.1", "127.0.0.1"), context=trusting)
     answer = await sender.post(f"https://hooks.example:{secure.port}/", {}, b"x", Limits())
     assert answer.status == 204
     with pytest.raises(NotAnswered, match="tls_failed"):
@@ -191,14 +221,16 @@ async def test_no_more_of_an_answer_is_read_than_the_limit_allows() -> None:
         sender.close()
 
 
-@pytest.mark.parametrize("answer", [b"", b"\x00\x01 nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000])
+@pytest.mark.parametrize(
+    "answer", [b"", b"\x00\x01 nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000]
+)
 async def test_what_is_no_answer_is_a_failure(answer: bytes) -> None:
     def talk(handler: object, nth: int) -> None:
         handler.wfile.write(answer)  # type: ignore[attr-defined]
 
     with Receiver(talk) as receiver:
         sender = Sender(read_listed("127.0.0.1"))
-        with pytest.raises(NotAnswered, match="protocol_error|connection_failed"):
+        with pytest.raises(NotAnswered, match=r"protocol_error|connection_failed"):
             await sender.post(receiver.url, {}, b"", Limits())
         sender.close()
 
