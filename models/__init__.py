@@ -15,6 +15,7 @@ from models.deletion_request import (
 from models.event import Event
 from models.idempotency import IdempotencyKey
 from models.job import Attempt, Job, JobKind, Phase
+from models.opendsr import IdentityInstance, OpenDSRCallback, OpenDSRRequest
 from models.outbox import OutboxMessage
 from models.registered_model import Alias, ModelTask, ModelVersion, RegisteredModel
 from models.rules import STATE_TRANSITIONS
@@ -39,12 +40,15 @@ __all__ = [
     "Event",
     "ForgottenSupervision",
     "IdempotencyKey",
+    "IdentityInstance",
     "InstanceList",
     "InstanceListItem",
     "Job",
     "JobKind",
     "ModelTask",
     "ModelVersion",
+    "OpenDSRCallback",
+    "OpenDSRRequest",
     "OutboxMessage",
     "Phase",
     "RegisteredModel",

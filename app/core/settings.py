@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         30.0, gt=0, description="How long deliveries, dead letters too, are kept once they have ended"
     )
 
+    # OpenDSR: PEM files of a key (RSA or ECDSA) and of its certificate, issued to the domain by an authority.
+    # Answers and callbacks are signed with it; API and relay need both.
+    opendsr_key_file: str | None = None
+    opendsr_certificate_file: str | None = None
+    opendsr_domain: str = Field("", description="The domain of the certificate; that of public_url if empty")
+    opendsr_resolver_url: str = Field(
+        "", description="Asked for the instances of identities, in place of the uploaded tables"
+    )
+    opendsr_resolver_token: SecretStr | None = None
+
     # Limits on what clients send.
     max_instances_per_request: int = 100_000
     max_body_bytes: int = 32 * MEBIBYTE

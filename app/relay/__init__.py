@@ -8,7 +8,7 @@ deadlines      alarms before and after a request's dates
 certification  requests that were carried out get their signed certificates
 sealing        the audit log's rows are chained, and the end of the chain is signed
 journal        what was asked to be forgotten, written down in the storage as well
-courier        webhooks are taken to their receivers (deliveries: what of it the database knows)
+courier        webhooks and OpenDSR callbacks are taken to their receivers
 disposal       what nothing refers to any more is removed
 
 PostgreSQL is the only source of truth: every step is its own short transaction, may run twice, and may run

@@ -1,4 +1,4 @@
-"""The courier: takes webhook deliveries to their receivers, many at a time, on a thread of its own.
+"""The courier: takes webhooks and callbacks to their receivers, many at a time, on a thread of its own.
 
 A receiver may take as long as it likes, up to a limit, and none of the relay's other duties waits for it: the
 courier has its own event loop, its own two connections to the database, and its own threads for names.
@@ -17,17 +17,17 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.core.database import sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
+from app.opendsr.signing import configured_signer
 from app.outbound.addresses import read_listed
 from app.outbound.sending import Limits, NotAnswered, Sender
-from app.relay import deliveries
-from app.relay.deliveries import Failure, Room, Taken
-from app.webhooks.messages import body_of, signed_headers
-from app.webhooks.retrying import pause_after
-from app.webhooks.secrets import master_keys, signing_secrets
+from app.relay.callbacks import CallbackRound
+from app.relay.deliveries import Room
+from app.relay.parcels import Outcome, Parcel, Round
+from app.relay.webhooks import WebhookRound
+from app.webhooks.secrets import master_keys
 
 T = TypeVar("T")
 
-GONE = 410
 # Beyond the time that a receiver may take, until a delivery counts as lost with its relay.
 LEASE_MARGIN = 45.0
 
@@ -37,8 +37,7 @@ class Courier:
     way then is delivered again by whoever comes next."""
 
     def __init__(self, settings: Settings, sender: Sender | None = None, room: Room | None = None) -> None:
-        """Raises `ValueError` when a key or the list of inner receivers cannot be read."""
-        self._keys = master_keys(settings)
+        """Raises `ValueError` when a key or the list of inner receivers cannot be read, and `OSError`."""
         self._sender = sender or Sender(read_listed(settings.webhook_inner_receivers))
         self._room = room or Room()
         self._limits = Limits(
@@ -50,6 +49,10 @@ class Courier:
         self._pause = settings.sweep_seconds
         engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay-courier")
         self._sessions: sessionmaker[Session] = sessionmaker(engine)
+        self._rounds: list[Round] = [WebhookRound(self._sessions, master_keys(settings), self._room)]
+        callback_signer = configured_signer(settings)
+        if callback_signer is not None:
+            self._rounds.append(CallbackRound(self._sessions, callback_signer))
         self._database = ThreadPoolExecutor(2, thread_name_prefix="deliveries")
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._ready = threading.Event()
@@ -99,61 +102,42 @@ class Courier:
             task.cancel()
 
     async def _take_some(self) -> None:
-        free = self._room.altogether - len(self._under_way)
-        if free <= 0:
-            return
-        for taken in await self._with_database(
-            partial(deliveries.take, self._sessions, self._room, free, self._lease)
-        ):
-            task = asyncio.create_task(self._deliver(taken))
-            self._under_way.add(task)
-            task.add_done_callback(self._done)
+        for one in self._rounds:
+            free = self._room.altogether - len(self._under_way)
+            if free <= 0:
+                return
+            for parcel in await self._with_database(partial(one.take, free, self._lease)):
+                task = asyncio.create_task(self._deliver(parcel))
+                self._under_way.add(task)
+                task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         self._woken.set()
 
-    async def _deliver(self, taken: Taken) -> None:
+    async def _deliver(self, parcel: Parcel) -> None:
         """One attempt. When its end cannot be written down, it is made again once its time has run out."""
-        log = self._log.bind(webhook_id=str(taken.endpoint_id), event_id=taken.event.id)
+        log = self._log.bind(**parcel.names)
         try:
-            end = await self._attempt(taken)
-            await self._with_database(end)
+            outcome = await self._attempt(parcel)
+            if outcome.code is not None:
+                log.warning("delivery_failed", reason=outcome.code)
+            await self._with_database(partial(parcel.settle, outcome))
         except SQLAlchemyError as error:
             log.warning("delivery_not_noted", error=type(error).__name__)
         except Exception:
             log.exception("delivery_broken")
 
-    async def _attempt(self, taken: Taken) -> Callable[[], None]:
-        """What is to be written down of it."""
-        if not self._keys:
-            return self._failed(taken, "no_webhook_key", None)
-        body = body_of(taken.event)
-        secrets = signing_secrets(
-            self._keys, taken.endpoint_id, taken.secret_generation, previous=taken.previous
-        )
+    async def _attempt(self, parcel: Parcel) -> Outcome:
         try:
-            answer = await self._sender.post(
-                taken.url, signed_headers(taken.event.id, body, secrets), body, self._limits
-            )
+            headers, body = parcel.pack()
+            answer = await self._sender.post(parcel.url, headers, body, self._limits)
         except NotAnswered as error:
-            return self._failed(taken, error.code, None)
-        if answer.status == GONE:
-            return partial(deliveries.gone, self._sessions, taken)
-        if 200 <= answer.status < 300:
-            return partial(deliveries.delivered, self._sessions, taken, answer.status)
-        return self._failed(taken, f"http_{answer.status}", answer.status)
-
-    def _failed(self, taken: Taken, code: str, status: int | None) -> Callable[[], None]:
-        pause = pause_after(taken.attempts + 1)
-        self._log.warning(
-            "delivery_given_up" if pause is None else "delivery_failed",
-            webhook_id=str(taken.endpoint_id),
-            event_id=taken.event.id,
-            attempt=taken.attempts + 1,
-            reason=code,
-        )
-        return partial(deliveries.failed, self._sessions, taken, Failure(code, status, pause))
+            return Outcome(code=error.code)
+        except ValueError as error:
+            return Outcome(code=str(error))
+        code = None if 200 <= answer.status < 300 else f"http_{answer.status}"
+        return Outcome(answer.status, code)
 
     async def _with_database(self, do: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._database, do)
