@@ -2,10 +2,45 @@
 
 import base64
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from app.core.rows import AnyRow
-from app.core.wire import rfc3339
+from app.core.wire import Answer, rfc3339
+
+
+class _OfARequest(Answer):
+    controller_id: str
+    subject_request_id: str
+    api_version: str
+
+
+class Created(_OfARequest):
+    expected_completion_time: str
+    received_time: str
+    encoded_request: str
+
+
+class Told(_OfARequest):
+    expected_completion_time: str
+    request_status: Literal["pending", "in_progress", "completed", "cancelled"]
+    results_url: str | None
+    results_count: int
+
+
+class Cancelled(_OfARequest):
+    received_time: str
+
+
+class Supported(Answer):
+    identity_type: str
+    identity_format: str
+
+
+class Discovery(Answer):
+    api_version: str
+    supported_identities: list[Supported]
+    supported_subject_request_types: list[str]
+    processor_certificate: str
 
 
 def created(row: AnyRow, body: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from app.core.openapi import errors, problems
 from app.core.session import Session
 from app.opendsr import answers, service
 from app.opendsr.identities import FORMATS, TYPES
-from app.opendsr.reading import SentRequest
+from app.opendsr.reading import MOST_IDENTITIES, SentRequest
 from app.opendsr.refusals import refusals
 from app.opendsr.service import Door
 from app.opendsr.signing import BodySigner
@@ -28,12 +28,19 @@ FORMER_NAMES = ("requests", "opengdpr_requests", "status")
 
 router = APIRouter(tags=["OpenDSR"])
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SentRequest.model_json_schema(mode="validation")}},
+
+def _body() -> dict[str, Any]:
+    """As it is read; the dictionary of one vendor is turned into the list before it is validated."""
+    schema = SentRequest.model_json_schema()
+    one = schema.pop("$defs")["SentIdentity"]
+    entry = {"type": "object", "properties": {"value": {"type": "string"}, "encoding": {"type": "string"}}}
+    schema["properties"]["subject_identities"] = {
+        "anyOf": [
+            {"type": "array", "items": one, "maxItems": MOST_IDENTITIES},
+            {"type": "object", "additionalProperties": entry, "maxProperties": MOST_IDENTITIES},
+        ]
     }
-}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 async def discover(request: Request) -> Response:
@@ -134,11 +141,21 @@ router.add_api_route(
     f"{BASES[0]}/certificate.pem", get_opendsr_certificate, methods=["GET"], responses=problems(404, 422, 500)
 )
 for _base in BASES:
-    _add(f"{_base}/discovery", discover, "GET", 200, True, responses=problems(404, 422, 500))
+    _add(
+        f"{_base}/discovery",
+        discover,
+        "GET",
+        200,
+        True,
+        responses=problems(404, 422, 500),
+        response_model=answers.Discovery,
+    )
     for _resource in (RESOURCE, *FORMER_NAMES):
         _first = _resource == RESOURCE
         _one = f"{_base}/{_resource}/{{subject_request_id}}"
-        _add(_one, get_opendsr_request, "GET", 200, _first, responses=errors(404))
+        _add(
+            _one, get_opendsr_request, "GET", 200, _first, responses=errors(404), response_model=answers.Told
+        )
         if _resource != "status":
             _add(
                 f"{_base}/{_resource}",
@@ -147,9 +164,18 @@ for _base in BASES:
                 201,
                 _first,
                 responses=errors(400, 404, 413),
-                openapi_extra=_BODY,
+                openapi_extra=_body(),
+                response_model=answers.Created,
             )
-            _add(_one, cancel_opendsr_request, "DELETE", 202, _first, responses=errors(400, 404))
+            _add(
+                _one,
+                cancel_opendsr_request,
+                "DELETE",
+                202,
+                _first,
+                responses=errors(400, 404),
+                response_model=answers.Cancelled,
+            )
 _add(
     f"{BASES[1]}/{RESOURCE}/{{subject_request_id}}/advance",
     advance_opendsr_stub,
@@ -157,4 +183,5 @@ _add(
     200,
     True,
     responses=errors(400, 404),
+    response_model=answers.Told,
 )

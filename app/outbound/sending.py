@@ -104,7 +104,7 @@ class Sender:
             pool.stream(
                 "POST",
                 url,
-                headers=sent,
+                headers=list(sent.items()),
                 content=body,
                 extensions={"timeout": timeouts},
             ) as answer,

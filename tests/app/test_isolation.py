@@ -11,10 +11,14 @@ from tests.app.world import World
 
 pytestmark = pytest.mark.anyio
 
+OPENDSR = "a7551968-d5d6-44b2-9831-815ac9017798"  # tests/opendsr has one that is there
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
     "PUT /v1/models/{model}/aliases/{alias}": {"version": 1},
     "POST /v1/jobs/{job_id}/approve": {"reason": "x"},
+    "POST /v1/datasets/{dataset}/identities": {
+        "identities": [{"identity_type": "email", "identity_value": "a@b.c", "instances": ["scan-1"]}]
+    },
     "PATCH /v1/webhooks/{webhook_id}": {"enabled": False},
     "POST /v1/webhooks/{webhook_id}/rotate-secret": {},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
@@ -50,6 +54,7 @@ async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subte
         "list_id": [listed["id"]],
         "key_id": [key_id],
         "webhook_id": [hook["id"]],
+        "subject_request_id": [OPENDSR],
     }
     before = _fingerprint(world)
     async with calling(app, world.key("other", "admin")) as other:
