@@ -32,6 +32,7 @@ from app.instance_lists.endpoints import router as instance_lists
 from app.jobs.endpoints import router as jobs
 from app.lookups.endpoints import router as lookups
 from app.opendsr.endpoints import router as opendsr
+from app.opendsr.resolving import Resolver
 from app.opendsr.signing import configured_signer
 from app.opendsr.tables import router as identity_tables
 from app.operations.documentation import serve_documentation
@@ -114,6 +115,7 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     app.state.storage = Storage(settings.storage_url)
     app.state.storage_probe = StorageProbe(app.state.storage)
     app.state.opendsr_signer = configured_signer(settings)
+    app.state.opendsr_resolver = Resolver()
     app.state.threads = threads
     app.state.upload_threads = upload_threads
     app.state.background = background

@@ -105,7 +105,8 @@ async def advance_opendsr_stub(
 
 
 def _door(request: Request) -> Door:
-    return Door(request.app.state.settings, stub=request.url.path.startswith(f"{BASES[1]}/"))
+    state = request.app.state
+    return Door(state.settings, state.opendsr_resolver, request.url.path.startswith(f"{BASES[1]}/"))
 
 
 def _signer(request: Request) -> BodySigner:

@@ -15,6 +15,7 @@ from app.outbound.urls import ReceiverUrl
 
 MOST_IDENTITIES = 1000
 MOST_CALLBACKS = 10
+OLDEST_YEARS = 10
 API_VERSIONS = ("1.0", "2.0", "3.0")
 
 Value = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -129,8 +130,12 @@ class SentRequest(BaseModel):
 
     @model_validator(mode="after")
     def _in_the_past(self) -> Self:
-        if self.submitted_time > datetime.now(UTC):
+        this_year = datetime.now(UTC).year
+        # The year first: the ends of the calendar cannot be converted.
+        if self.submitted_time.year > this_year + 1 or self.submitted_time > datetime.now(UTC):
             raise ValueError("submitted_time lies in the future")
+        if self.submitted_time.year < this_year - OLDEST_YEARS:
+            raise ValueError(f"submitted_time lies more than {OLDEST_YEARS} years back")
         return self
 
     @property

@@ -49,5 +49,5 @@ def _told(error: LetheError) -> str:
 def _invalid(error: ValidationError) -> str:
     """Where and what, but never the value that was sent, nor a name that was made of it."""
     first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"][:1]) or "body"
+    where = ".".join(str(part)[:64] for part in first["loc"][:1]) or "body"
     return f"{where}: {str(first['msg']).removeprefix('Value error, ').rstrip('.')}."

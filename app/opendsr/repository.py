@@ -4,9 +4,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import TextClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
 from app.opendsr.status import STATUS
 from models import OpenDSRCallback, OpenDSRRequest, time_ordered_id
@@ -22,11 +23,11 @@ _MOVE_STUB = text(
 )
 _ONLY_DATASET = text("SELECT id, name FROM datasets WHERE tenant_id = :tenant_id ORDER BY id LIMIT 2")
 _DATASET = text(
-    "SELECT id, name FROM datasets WHERE tenant_id = :tenant_id AND (name = :name OR id::text = :name)"
+    "SELECT id, name FROM datasets WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
 )
 _DATASET_OF_MODEL = text(
     "SELECT d.id, d.name FROM datasets d JOIN registered_models m ON m.dataset_id = d.id"
-    " WHERE m.tenant_id = :tenant_id AND (m.name = :name OR m.id::text = :name)"
+    " WHERE m.tenant_id = :tenant_id AND (m.name = :name OR m.id = CAST(:id AS uuid))"
 )
 _UNKNOWN = text("""
 SELECT count(*) FROM unnest(CAST(:instances AS bytea[])) AS sent(instance_hash)
@@ -76,11 +77,19 @@ async def datasets(session: AsyncSession, tenant_id: uuid.UUID) -> Sequence[AnyR
 
 
 async def dataset(session: AsyncSession, tenant_id: uuid.UUID, name: str) -> AnyRow | None:
-    return (await session.execute(_DATASET, {"tenant_id": tenant_id, "name": name})).one_or_none()
+    return await _named(session, _DATASET, tenant_id, name)
 
 
 async def dataset_of_model(session: AsyncSession, tenant_id: uuid.UUID, name: str) -> AnyRow | None:
-    return (await session.execute(_DATASET_OF_MODEL, {"tenant_id": tenant_id, "name": name})).one_or_none()
+    return await _named(session, _DATASET_OF_MODEL, tenant_id, name)
+
+
+async def _named(session: AsyncSession, query: TextClause, tenant_id: uuid.UUID, name: str) -> AnyRow | None:
+    """By name or id; what is neither is not asked for."""
+    found = as_id(name)
+    if found is None and not is_name(name):
+        return None
+    return (await session.execute(query, {"tenant_id": tenant_id, "name": name, "id": found})).one_or_none()
 
 
 async def unknown_instances(session: AsyncSession, dataset_id: uuid.UUID, instances: list[bytes]) -> int:

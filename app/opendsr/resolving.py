@@ -16,7 +16,8 @@ from app.opendsr.identities import Identity, looked_up_hashes
 from app.outbound.addresses import read_listed
 from app.outbound.sending import Limits, NotAnswered, Sender
 
-MOST_BYTES = 16 * 1024 * 1024
+AT_ONCE = 4
+LIMITS = Limits(connect=3.0, read=10.0, total=10.0, most_bytes=16 * 1024 * 1024)
 
 _KNOWN = text("""
 SELECT string_agg(DISTINCT instance_hash, ''::bytea ORDER BY instance_hash) AS packed
@@ -40,33 +41,45 @@ async def from_table(
     return NamedInstances(found, len(found) // 32)
 
 
-async def from_resolver(settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
-    """Of whatever address: the operator named it, and no tenant. Raises `Unavailable`."""
-    sender = Sender(read_listed("0.0.0.0/0, ::/0"))
-    asked = {
-        "dataset": dataset,
-        "identities": [
-            {"identity_type": one.type, "identity_format": one.format, "identity_value": one.value}
-            for one in identities
-        ],
-    }
-    headers = {"content-type": "application/json", "accept": "application/json"}
-    if settings.opendsr_resolver_token is not None:
-        headers["authorization"] = f"Bearer {settings.opendsr_resolver_token.get_secret_value()}"
-    try:
-        answer = await sender.post(
-            settings.opendsr_resolver_url,
-            headers,
-            json.dumps(asked).encode(),
-            Limits(connect=3.0, read=10.0, total=10.0, most_bytes=MOST_BYTES),
-        )
-    except NotAnswered as error:
-        raise _unresolved(error.code) from None
-    finally:
-        sender.close()
-    if answer.status != 200 or not answer.whole:
-        raise _unresolved(f"http_{answer.status}")
-    return _read(answer.body)
+class Resolver:
+    """The operator's, asked by a few calls at a time: each holds a connection to the database meanwhile, and
+    a slow resolver must not take those of all others."""
+
+    def __init__(self) -> None:
+        # Of whatever address: the operator named it, and no tenant.
+        self._sender = Sender(read_listed("0.0.0.0/0, ::/0"))
+        self._asking = 0
+
+    async def ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+        """The instances that any of the identities stands for. Raises `Unavailable`."""
+        if self._asking >= AT_ONCE:
+            raise _unresolved("busy")
+        self._asking += 1
+        try:
+            return await self._ask(settings, dataset, identities)
+        finally:
+            self._asking -= 1
+
+    async def _ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+        asked = {
+            "dataset": dataset,
+            "identities": [
+                {"identity_type": one.type, "identity_format": one.format, "identity_value": one.value}
+                for one in identities
+            ],
+        }
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if settings.opendsr_resolver_token is not None:
+            headers["authorization"] = f"Bearer {settings.opendsr_resolver_token.get_secret_value()}"
+        try:
+            answer = await self._sender.post(
+                settings.opendsr_resolver_url, headers, json.dumps(asked).encode(), LIMITS
+            )
+        except NotAnswered as error:
+            raise _unresolved(error.code) from None
+        if answer.status != 200 or not answer.whole:
+            raise _unresolved(f"http_{answer.status}")
+        return _read(answer.body)
 
 
 def _read(body: bytes) -> list[str | int]:

@@ -19,6 +19,7 @@ from app.deletion_requests.schemas import DeletionRequestView, NewDeletionReques
 from app.instance_lists import repository as instance_lists
 from app.opendsr import repository, resolving
 from app.opendsr.reading import Extension, SentRequest
+from app.opendsr.resolving import Resolver
 from app.opendsr.signing import domain_of
 from app.outbound.addresses import read_listed
 from app.outbound.urls import why_never
@@ -31,6 +32,7 @@ class Door:
     """Where a call came in: the real one, or the one for trying it out, behind which nothing is deleted."""
 
     settings: Settings
+    resolver: Resolver
     stub: bool
 
 
@@ -62,7 +64,7 @@ async def create(session: AsyncSession, caller: Caller, door: Door, body: bytes)
     if door.stub:
         values["stub_status"] = "pending"
     else:
-        made = await _request_deletion(session, caller, settings, sent, extension)
+        made = await _request_deletion(session, caller, door, sent, extension)
         if made is not None:
             values |= {"deletion_request_id": made.id, "instance_count": made.instance_count}
     await repository.add(session, caller.tenant_id, values, sent.callbacks)
@@ -109,9 +111,10 @@ async def advance(session: AsyncSession, caller: Caller, door: Door, name: str) 
 
 
 async def _request_deletion(
-    session: AsyncSession, caller: Caller, settings: Settings, sent: SentRequest, extension: Extension
+    session: AsyncSession, caller: Caller, door: Door, sent: SentRequest, extension: Extension
 ) -> DeletionRequestView | None:
     """None when the identities stand for nothing here. The law's clock began when the person asked."""
+    settings = door.settings
     dataset = await _dataset(session, caller, extension)
     named: dict[str, Any] = {"model": extension.model}
     if extension.model is None:
@@ -120,7 +123,7 @@ async def _request_deletion(
     if extension.instances is not None:
         named["instances"] = extension.instances
     elif settings.opendsr_resolver_url:
-        named["instances"] = await resolving.from_resolver(settings, dataset.name, sent.identities)
+        named["instances"] = await door.resolver.ask(settings, dataset.name, sent.identities)
         if not named["instances"]:
             return None
     else:

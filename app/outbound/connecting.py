@@ -5,15 +5,15 @@ is spoken in the name's own name (SNI and certificate), because the library abov
 that is handed back. A name with one forbidden address among its addresses is refused altogether.
 """
 
-import asyncio
 import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpcore
 
+from app.core.daemon_threads import in_daemon_thread
 from app.outbound.addresses import Address, Listed, is_listed, may_reach
 
 Lookup = Callable[[str, int], Sequence[Address]]
@@ -44,13 +44,11 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(
         self,
         listed: Sequence[Listed],
-        threads: ThreadPoolExecutor,
         *,
         encrypted: bool,
         look_up: Lookup = look_up,
     ) -> None:
         self._listed = listed
-        self._threads = threads
         self._encrypted = encrypted
         self._look_up = look_up
         self._below = httpcore.AnyIOBackend()
@@ -71,8 +69,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         try:
             found: Sequence[Address] = [ipaddress.ip_address(host)]
         except ValueError:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._threads, self._look_up, host, port)
+            found = await in_daemon_thread(partial(self._look_up, host, port))
         if not found:
             raise NotFound(host)
         for address in found:

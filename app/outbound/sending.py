@@ -4,7 +4,6 @@ other: nobody follows them. Every call has a connection of its own."""
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -19,8 +18,6 @@ from app.outbound.connecting import (
     look_up,
     secure_context,
 )
-
-RESOLVING_AT_ONCE = 64
 
 
 class NotAnswered(Exception):
@@ -63,10 +60,6 @@ class Sender:
         self._listed = listed
         self._look_up = look_up
         self._context = context or secure_context()
-        self._threads = ThreadPoolExecutor(RESOLVING_AT_ONCE, thread_name_prefix="resolve")
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, limits: Limits) -> Answered:
         """Raises `NotAnswered`: not_allowed, name_not_found, timeout, tls_failed, connection_failed or
@@ -88,9 +81,7 @@ class Sender:
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes, limits: Limits) -> Answered:
         sent = {"host": urlsplit(url).netloc, "content-length": str(len(body))} | dict(headers)
-        network = CheckedNetwork(
-            self._listed, self._threads, encrypted=url.startswith("https:"), look_up=self._look_up
-        )
+        network = CheckedNetwork(self._listed, encrypted=url.startswith("https:"), look_up=self._look_up)
         timeouts = {
             "connect": limits.connect,
             "read": limits.read,

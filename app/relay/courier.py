@@ -1,19 +1,19 @@
 """The courier: takes webhooks and callbacks to their receivers, many at a time, on a thread of its own.
 
 A receiver may take as long as it likes, up to a limit, and none of the relay's other duties waits for it: the
-courier has its own event loop, its own two connections to the database, and its own threads for names.
+courier has its own event loop, its own two connections to the database, and threads for the look-up of names.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core.daemon_threads import in_daemon_thread
 from app.core.database import sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
@@ -22,7 +22,7 @@ from app.outbound.addresses import read_listed
 from app.outbound.sending import Limits, NotAnswered, Sender
 from app.relay.callbacks import CallbackRound
 from app.relay.deliveries import Room
-from app.relay.parcels import Outcome, Parcel, Round
+from app.relay.parcels import NotPacked, Outcome, Parcel, Round
 from app.relay.webhooks import WebhookRound
 from app.webhooks.secrets import master_keys
 
@@ -53,7 +53,7 @@ class Courier:
         callback_signer = configured_signer(settings)
         if callback_signer is not None:
             self._rounds.append(CallbackRound(self._sessions, callback_signer))
-        self._database = ThreadPoolExecutor(2, thread_name_prefix="deliveries")
+        self._connections = asyncio.Semaphore(2)
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,8 +75,6 @@ class Courier:
         self._ended = True
         self.wake()
         self._thread.join(timeout)
-        self._sender.close()
-        self._database.shutdown(wait=False, cancel_futures=True)
         self._sessions.kw["bind"].dispose()
 
     def _run(self) -> None:
@@ -132,12 +130,14 @@ class Courier:
         try:
             headers, body = parcel.pack()
             answer = await self._sender.post(parcel.url, headers, body, self._limits)
-        except NotAnswered as error:
+        except (NotAnswered, NotPacked) as error:
             return Outcome(code=error.code)
-        except ValueError as error:
-            return Outcome(code=str(error))
+        except Exception:  # a fault of ours counts as an attempt, too: it must not be tried for ever
+            self._log.exception("delivery_broken", **parcel.names)
+            return Outcome(code="internal_error")
         code = None if 200 <= answer.status < 300 else f"http_{answer.status}"
         return Outcome(answer.status, code)
 
     async def _with_database(self, do: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._database, do)
+        async with self._connections:
+            return await in_daemon_thread(do)

@@ -73,9 +73,16 @@ WHERE delivery.claim = :claim AND delivery.status = 'pending'
 _DROP_DELIVERIES = text("""
 DELETE FROM webhook_deliveries WHERE (endpoint_id, event_id) IN (
   SELECT endpoint_id, event_id FROM webhook_deliveries
-  WHERE (status <> 'pending' AND finished_at < now() - make_interval(secs => :seconds))
-     OR endpoint_id IN (SELECT id FROM webhook_endpoints WHERE state = 'deleted')
+  WHERE status <> 'pending' AND finished_at < now() - make_interval(secs => :seconds)
   LIMIT :batch FOR UPDATE SKIP LOCKED
+)
+""")
+_DROP_ADDRESSED = text("""
+DELETE FROM webhook_deliveries WHERE (endpoint_id, event_id) IN (
+  SELECT delivery.endpoint_id, delivery.event_id
+  FROM webhook_endpoints AS endpoint
+  JOIN webhook_deliveries AS delivery ON delivery.endpoint_id = endpoint.id
+  WHERE endpoint.state = 'deleted' LIMIT :batch FOR UPDATE OF delivery SKIP LOCKED
 )
 """)
 _DROP_ENDPOINTS = text("""
@@ -204,6 +211,7 @@ def remove_old_deliveries(sessions: sessionmaker[Session], retention_days: float
     with transaction(sessions) as session:
         session.execute(_DROP_DELIVERIES, {"seconds": retention_days * 86_400, "batch": BATCH})
     with transaction(sessions) as session:
+        session.execute(_DROP_ADDRESSED, {"batch": BATCH})
         session.execute(_DROP_ENDPOINTS)
 
 

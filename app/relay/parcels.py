@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class NotPacked(Exception):
+    """It cannot be sent now. `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Of one attempt. `code`: None when it arrived, else why not; `status`: of the answer, if one came."""
@@ -24,7 +32,7 @@ class Parcel(Protocol):
         """What the log calls it by: ids only."""
 
     def pack(self) -> tuple[dict[str, str], bytes]:
-        """Headers and body. Raises `ValueError` with a code when it cannot be sent now."""
+        """Headers and body. Raises `NotPacked`."""
 
     def settle(self, outcome: Outcome) -> None:
         """Write down what came of it, unless it has become somebody else's meanwhile."""

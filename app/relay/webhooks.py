@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.relay import deliveries
 from app.relay.deliveries import Failure, Room, Taken
-from app.relay.parcels import Outcome
+from app.relay.parcels import NotPacked, Outcome
 from app.webhooks.messages import body_of, signed_headers
 from app.webhooks.retrying import pause_after
 from app.webhooks.secrets import signing_secrets
@@ -42,12 +42,12 @@ class WebhookParcel:
 
     def pack(self) -> tuple[dict[str, str], bytes]:
         if not self.keys:
-            raise ValueError("no_webhook_key")
+            raise NotPacked("no_webhook_key")
         taken, body = self.taken, body_of(self.taken.event)
         secrets = signing_secrets(
             self.keys, taken.endpoint_id, taken.secret_generation, previous=taken.previous
         )
-        return signed_headers(taken.event.id, body, secrets), body
+        return signed_headers(taken.event, body, secrets), body
 
     def settle(self, outcome: Outcome) -> None:
         if outcome.code is None:

@@ -8,13 +8,14 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from standardwebhooks import Webhook
 
 from app.core.wire import rfc3339
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Of an event's data, what is passed on.
 _PASSED_ON = (
     "job",
@@ -44,9 +45,10 @@ class Event:
     parent_id: uuid.UUID | None = None
 
 
-def message_id(event_id: int) -> str:
-    """`webhook-id`: the same in every attempt, and when it is sent again."""
-    return f"evt_{event_id}"
+def message_id(event: Event) -> str:
+    """`webhook-id`: the same in every attempt, and when it is sent again. With the time of the event, because
+    a database that was restored hands out numbers that it had handed out before."""
+    return f"evt_{event.id}_{(event.at - _EPOCH) // timedelta(microseconds=1):x}"
 
 
 def body_of(event: Event) -> bytes:
@@ -58,10 +60,10 @@ def body_of(event: Event) -> bytes:
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def signed_headers(event_id: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
+def signed_headers(event: Event, body: bytes, secrets: Iterable[str]) -> dict[str, str]:
     """One signature per secret, the present one's first; the time is this attempt's."""
     now = datetime.now(UTC)
-    name = message_id(event_id)
+    name = message_id(event)
     signatures = [Webhook(secret).sign(name, now, body.decode()) for secret in secrets]
     return {
         "content-type": "application/json",

@@ -82,7 +82,7 @@ class WebhookWithSecret(WebhookView):
 
 
 class DeliveryView(Answer):
-    event: int = Field(description="Id of the event; webhook-id is evt_ and this")
+    event: int = Field(description="Id of the event, as data.event says it to the receiver")
     type: str
     subject: uuid.UUID
     status: DeliveryStatus

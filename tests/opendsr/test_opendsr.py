@@ -191,6 +191,9 @@ async def test_a_pending_request_can_be_cancelled_under_each_of_its_names(
         ({"subject_request_type": "access"}, "validation_error"),
         ({"submitted_time": "2026-11-02T15:00:00"}, "validation_error"),  # of which zone?
         ({"submitted_time": "2999-01-01T00:00:00Z"}, "validation_error"),
+        ({"submitted_time": "0001-01-01T00:00:00+14:00"}, "validation_error"),
+        ({"submitted_time": "9999-12-31T23:59:59-14:00"}, "validation_error"),
+        ({"extensions": {DOMAIN: {"dataset": "a\x00b"}}}, "dataset_not_found"),
         ({"regulation": "lex-futura"}, "unknown_regulation"),
         ({"subject_identities": []}, "no_identities"),
         ({"subject_identities": {"email": "jane@example.com"}}, "validation_error"),
@@ -323,6 +326,8 @@ async def test_tables_take_known_instances_only_and_keep_no_names(
     sent = {"identities": [JANE | {"instances": ["scan-1", "nobody"]}]}
     refused = await client.post("/v1/datasets/scans/identities", json=sent)
     assert (refused.status_code, refused.json()["code"]) == (422, "unknown_instance")
+    absent = await client.post("/v1/datasets/a%00b/identities", json=sent)
+    assert (absent.status_code, absent.json()["code"]) == (404, "dataset_not_found")
     await upload(client, "scan-1")
     again = await client.post(
         "/v1/datasets/scans/identities", json={"identities": [JANE | {"instances": ["scan-1"]}]}

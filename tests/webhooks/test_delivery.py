@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import create_engine, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.settings import Settings
@@ -16,6 +17,7 @@ from app.relay.courier import Courier
 from app.relay.service import Relay
 from app.webhooks.retrying import MOST_ATTEMPTS, PAUSES, pause_after
 from tests.app.world import World
+from tests.database import Database
 from tests.webhooks.receiver import Receiver, status
 from tests.worker.processes import RELAY, process, wait_until
 
@@ -70,7 +72,7 @@ async def test_every_transition_reaches_the_receiver_signed_and_without_what_a_c
 
 
 async def test_an_event_that_was_rolled_back_is_told_to_nobody_and_others_are_told_of_theirs_only(
-    client: httpx.AsyncClient, world: World, receiver: Receiver
+    client: httpx.AsyncClient, world: World, receiver: Receiver, database: Database
 ) -> None:
     world.ready_model()
     wanted = await make(client, receiver.url, "request.queued")
@@ -88,6 +90,17 @@ async def test_an_event_that_was_rolled_back_is_told_to_nobody_and_others_are_to
     assert [(str(row.endpoint_id), row.type) for row in deliveries(world)] == [
         (wanted["id"], "request.queued")
     ]
+    as_worker = create_engine(database.worker_url)
+    with as_worker.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO events (tenant_id, subject_id, type)"
+                " VALUES (:t, gen_random_uuid(), 'version.deleted')"
+            ),
+            {"t": world.tenant("acme")},
+        )
+    as_worker.dispose()
+    assert [row.type for row in deliveries(world)] == ["request.queued", "version.deleted"]
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_and_bytes_until_it_is_a_dead_letter(

@@ -134,14 +134,12 @@ async def test_a_name_is_resolved_once_per_attempt_and_checked_each_time() -> No
         assert names.asked == ["rebinding.example"] * 3
         [received] = receiver.received
         assert received.headers["host"] == f"rebinding.example:{receiver.port}"
-        sender.close()
 
 
 async def test_without_tls_only_what_is_listed_is_spoken_to() -> None:
     sender = Sender((), look_up=Names("8.8.8.8"))
     with pytest.raises(NotAnswered, match="not_allowed"):
         await sender.post("http://plain.example/", {}, b"", Limits())
-    sender.close()
 
 
 @pytest.fixture
@@ -191,7 +189,6 @@ async def test_tls_is_spoken_in_the_names_own_name_over_the_checked_address(
     assert answer.status == 204
     with pytest.raises(NotAnswered, match="tls_failed"):
         await sender.post(f"https://another.example:{secure.port}/", {}, b"x", Limits())
-    sender.close()
 
 
 async def test_a_certificate_of_nobody_we_trust_is_refused(secure: Receiver) -> None:
@@ -199,7 +196,6 @@ async def test_a_certificate_of_nobody_we_trust_is_refused(secure: Receiver) -> 
     with pytest.raises(NotAnswered, match="tls_failed"):
         await sender.post(f"https://hooks.example:{secure.port}/", {}, b"x", Limits())
     assert secure.received == []
-    sender.close()
 
 
 async def test_no_more_of_an_answer_is_read_than_the_limit_allows() -> None:
@@ -218,7 +214,6 @@ async def test_no_more_of_an_answer_is_read_than_the_limit_allows() -> None:
         answer = await sender.post(receiver.url, {}, b"", Limits(most_bytes=1000))
         assert (answer.status, len(answer.body), answer.whole) == (200, 1000, False)
         assert hung_up.wait(60)
-        sender.close()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +227,6 @@ async def test_what_is_no_answer_is_a_failure(answer: bytes) -> None:
         sender = Sender(read_listed("127.0.0.1"))
         with pytest.raises(NotAnswered, match=r"protocol_error|connection_failed"):
             await sender.post(receiver.url, {}, b"", Limits())
-        sender.close()
 
 
 async def test_nobody_there_and_no_such_name() -> None:
@@ -243,4 +237,3 @@ async def test_nobody_there_and_no_such_name() -> None:
         await sender.post(url, {}, b"", Limits())
     with pytest.raises(NotAnswered, match="name_not_found"):
         await sender.post("https://nowhere.invalid/", {}, b"", Limits())
-    sender.close()
