@@ -31,6 +31,10 @@ from app.deletion_requests.endpoints import router as deletion_requests
 from app.instance_lists.endpoints import router as instance_lists
 from app.jobs.endpoints import router as jobs
 from app.lookups.endpoints import router as lookups
+from app.opendsr.endpoints import router as opendsr
+from app.opendsr.resolving import Resolver
+from app.opendsr.signing import configured_signer
+from app.opendsr.tables import router as identity_tables
 from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.operations.queue_metrics import QueueGauges
@@ -39,6 +43,7 @@ from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from app.registered_models.life_endpoints import router as life_of_models
 from app.signing_keys.endpoints import router as signing_keys
+from app.webhooks.endpoints import router as webhooks
 from models.states import IllegalTransition
 
 # Tried in this order: the calls that come most often first.
@@ -55,6 +60,9 @@ ROUTERS = (
     audit,
     api_keys,
     signing_keys,
+    webhooks,
+    opendsr,
+    identity_tables,
     operations,
 )
 # Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads
@@ -108,6 +116,8 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
     app.state.queue_gauges = QueueGauges(app.state.sessions)
     app.state.storage = open_storage(settings)
     app.state.storage_probe = StorageProbe(app.state.storage)
+    app.state.opendsr_signer = configured_signer(settings)
+    app.state.opendsr_resolver = Resolver()
     app.state.threads = threads
     app.state.upload_threads = upload_threads
     app.state.background = background

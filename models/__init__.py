@@ -16,10 +16,12 @@ from models.event import Event
 from models.idempotency import IdempotencyKey
 from models.job import Attempt, Job, JobKind, Phase
 from models.legal_hold import LegalHold
+from models.opendsr import IdentityInstance, OpenDSRCallback, OpenDSRRequest
 from models.outbox import OutboxMessage
 from models.registered_model import Alias, FormerDataset, ModelTask, ModelVersion, RegisteredModel
 from models.rules import STATE_TRANSITIONS
 from models.tenant import APIKey, Tenant
+from models.webhook import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "STATE_TRANSITIONS",
@@ -40,6 +42,7 @@ __all__ = [
     "ForgottenSupervision",
     "FormerDataset",
     "IdempotencyKey",
+    "IdentityInstance",
     "InstanceList",
     "InstanceListItem",
     "Job",
@@ -47,11 +50,15 @@ __all__ = [
     "LegalHold",
     "ModelTask",
     "ModelVersion",
+    "OpenDSRCallback",
+    "OpenDSRRequest",
     "OutboxMessage",
     "Phase",
     "RegisteredModel",
     "SigningKey",
     "Tenant",
     "UnsealedAuditEntry",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "time_ordered_id",
 ]

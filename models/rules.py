@@ -92,6 +92,26 @@ END $$
 # Otherwise any role could have it run for a table of its own.
 ONLY_OF_THE_LOG = "REVOKE EXECUTE ON FUNCTION note_unsealed() FROM PUBLIC"
 
+# In the transaction that wrote the events: what happened, and who is to be told of it. Endpoints are held
+# against being removed meanwhile. With the owner's rights, as above.
+TELL_ENDPOINTS = """
+CREATE FUNCTION tell_endpoints() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO public.webhook_deliveries (endpoint_id, event_id, tenant_id)
+  SELECT endpoint.id, written.id, written.tenant_id
+  FROM written JOIN public.webhook_endpoints AS endpoint ON endpoint.tenant_id = written.tenant_id
+  WHERE endpoint.state = 'enabled' AND written.type <> 'webhook.ping'
+    AND endpoint.events && ARRAY['*', written.type, split_part(written.type, '.', 1) || '.*']
+  FOR KEY SHARE OF endpoint;
+  IF FOUND THEN
+    PERFORM pg_notify('lethe_outbox', '');
+  END IF;
+  RETURN NULL;
+END $$
+"""
+ONLY_OF_THE_EVENTS = "REVOKE EXECUTE ON FUNCTION tell_endpoints() FROM PUBLIC"
+
 # Table → what the application and the worker may do with it.
 GRANTS: dict[str, tuple[str, str]] = {
     "tenants": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
@@ -122,6 +142,11 @@ GRANTS: dict[str, tuple[str, str]] = {
     "audit_checkpoints": ("SELECT, INSERT", ""),
     "signing_keys": ("SELECT, INSERT", ""),
     "certificates": ("SELECT, INSERT", ""),
+    "opendsr_requests": ("SELECT, INSERT, UPDATE", ""),
+    "opendsr_callbacks": ("SELECT, INSERT, UPDATE", ""),
+    "identity_instances": ("SELECT, INSERT, DELETE", ""),
+    "webhook_endpoints": ("SELECT, INSERT, UPDATE, DELETE", ""),
+    "webhook_deliveries": ("SELECT, INSERT, UPDATE, DELETE", ""),
     "state_transitions": ("SELECT", "SELECT"),
 }
 
@@ -139,6 +164,8 @@ def statements() -> list[str]:
         REFUSE_CHANGE,
         NOTE_UNSEALED,
         ONLY_OF_THE_LOG,
+        TELL_ENDPOINTS,
+        ONLY_OF_THE_EVENTS,
     ]
     for table, (column, machine) in MACHINES.items():
         made += [
@@ -171,6 +198,10 @@ def statements() -> list[str]:
     made.append(
         "CREATE TRIGGER note_unsealed AFTER INSERT ON audit_log"
         " REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION note_unsealed()"
+    )
+    made.append(
+        "CREATE TRIGGER tell_endpoints AFTER INSERT ON events"
+        " REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION tell_endpoints()"
     )
     made += ["GRANT USAGE ON SCHEMA public TO lethe_app, lethe_worker"]
     for table, (app, worker) in GRANTS.items():

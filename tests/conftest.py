@@ -66,6 +66,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         cache_folder=str(tmp_path / "cache"),
         hash_key="00112233445566778899aabbccddeeff" * 2,
         model_signing_key="445566778899aabbccddeeff00112233" * 2,
+        webhook_key="ccddeeff001122334455667788990011" * 2,
         signing_key="8899aabbccddeeff0011223344556677" * 2,
         device="cpu",
         lease_seconds=5,

@@ -48,6 +48,32 @@ class Settings(BaseSettings):
     model_signing_key: SecretStr | None = None
     audit_checkpoint_seconds: float = Field(60.0, gt=0)
 
+    # Webhooks. The keys, 64 hexadecimal characters each, are what every endpoint's secret is derived from;
+    # only the API and the relay need them. While the previous one is set, it signs beside the present one.
+    webhook_key: SecretStr | None = None
+    webhook_previous_key: SecretStr | None = None
+    webhook_inner_receivers: str = Field(
+        "", description="Networks of the operator's own that tenants may send to: 10.1.0.0/16, 10.2.0.7:8443"
+    )
+    webhook_endpoints_per_tenant: int = Field(20, ge=1)
+    webhook_total_seconds: float = Field(15.0, gt=0, description="How long a receiver may take to answer")
+    webhook_rotation_hours: float = Field(
+        24.0, ge=0, description="How long a replaced secret goes on signing beside the new one"
+    )
+    webhook_retention_days: float = Field(
+        30.0, gt=0, description="How long deliveries, dead letters too, are kept once they have ended"
+    )
+
+    # OpenDSR: PEM files of a key (RSA or ECDSA) and of its certificate, issued to the domain by an authority.
+    # Answers and callbacks are signed with it; API and relay need both.
+    opendsr_key_file: str | None = None
+    opendsr_certificate_file: str | None = None
+    opendsr_domain: str = Field("", description="The domain of the certificate; that of public_url if empty")
+    opendsr_resolver_url: str = Field(
+        "", description="Asked for the instances of identities, in place of the uploaded tables"
+    )
+    opendsr_resolver_token: SecretStr | None = None
+
     # Limits on what clients send.
     max_instances_per_request: int = 100_000
     max_body_bytes: int = 32 * MEBIBYTE

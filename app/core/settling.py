@@ -223,3 +223,4 @@ def _reject_subject(session: Session, job: Job, code: str, detail: str) -> None:
         )
         if version is not None and version.state == VersionState.PENDING:
             version.state = VersionState.REJECTED
+            session.execute(event(job.tenant_id, version.id, "version.rejected", code=code))

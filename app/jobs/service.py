@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
+from app.core.audit import event
 from app.core.errors import Conflict, NotFound
 from app.core.event_stream import Look, Subject
 from app.core.outbox import wake
@@ -49,10 +50,14 @@ _VALIDATE_MODEL_AGAIN = text(
     "UPDATE registered_models SET status = 'validating', error_code = NULL, error_detail = NULL"
     " WHERE tenant_id = :tenant_id AND id = :id AND status = 'rejected'"
 )
-_EXPECT_VERSION_AGAIN = text(
-    "UPDATE model_versions SET state = 'pending' WHERE tenant_id = :tenant_id"
-    " AND registered_model_id = :id AND number = 1 AND state = 'rejected'"
+_EXPECT_VERSION_AGAIN = text("""
+WITH moved AS (
+  UPDATE model_versions SET state = 'pending' WHERE tenant_id = :tenant_id
+    AND registered_model_id = :id AND number = 1 AND state = 'rejected'
+  RETURNING id, tenant_id
 )
+INSERT INTO events (tenant_id, subject_id, type) SELECT tenant_id, id, 'version.pending' FROM moved
+""")
 _REJECT_DATASET = text(
     "UPDATE datasets SET status = 'rejected', error_code = 'cancelled', error_detail = :detail"
     " WHERE id = :id AND status = 'validating'"
@@ -61,10 +66,14 @@ _REJECT_MODEL = text(
     "UPDATE registered_models SET status = 'rejected', error_code = 'cancelled', error_detail = :detail"
     " WHERE id = :id AND status = 'validating'"
 )
-_REJECT_VERSION = text(
-    "UPDATE model_versions SET state = 'rejected' WHERE registered_model_id = :id AND number = 1"
-    " AND state = 'pending'"
+_REJECT_VERSION = text("""
+WITH moved AS (
+  UPDATE model_versions SET state = 'rejected' WHERE registered_model_id = :id AND number = 1
+    AND state = 'pending'
+  RETURNING id, tenant_id
 )
+INSERT INTO events (tenant_id, subject_id, type) SELECT tenant_id, id, 'version.rejected' FROM moved
+""")
 _CANCELLED = "The validation was cancelled; register it again."
 
 
@@ -104,6 +113,7 @@ async def approve(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reas
     waiting = await changes.requests_in(session, job, RunStatus.NEEDS_REVIEW)
     await changes.move_requests(session, waiting, RunStatus.QUEUED)
     await changes.note(session, caller, job, "approved", reason=reason)
+    await session.execute(event(caller.tenant_id, job.id, "job.queued", reason="approved"))
     await session.execute(wake(caller.tenant_id, job.id))
 
 

@@ -53,13 +53,23 @@ RETURNING id, method, due_at
 _SUPERSEDE = text(
     _LINE
     + """
-UPDATE model_versions SET state = 'superseded'
-WHERE registered_model_id = :model_id AND state = 'published' AND id NOT IN (SELECT id FROM line)
+, moved AS (
+  UPDATE model_versions SET state = 'superseded'
+  WHERE registered_model_id = :model_id AND state = 'published' AND id NOT IN (SELECT id FROM line)
+  RETURNING id, tenant_id
+)
+INSERT INTO events (tenant_id, subject_id, type, data)
+SELECT tenant_id, id, 'version.superseded', jsonb_build_object('by', :version_id) FROM moved
 """
 )
-_PUBLISH = text(
-    "UPDATE model_versions SET state = 'published' WHERE id = :version_id AND state = 'superseded'"
+_PUBLISH = text("""
+WITH moved AS (
+  UPDATE model_versions SET state = 'published' WHERE id = :version_id AND state = 'superseded'
+  RETURNING id, tenant_id, number
 )
+INSERT INTO events (tenant_id, subject_id, type, data)
+SELECT tenant_id, id, 'version.published', jsonb_build_object('version', number) FROM moved
+""")
 _HEAD = text("UPDATE registered_models SET head_version_id = :version_id WHERE id = :model_id")
 
 

@@ -185,15 +185,17 @@ async def _expect_from_url(session: AsyncSession, caller: Caller, model_id: uuid
             path=f"{caller.tenant_id}/checkpoint/{artifact_id}",
         )
     )
+    version_id = time_ordered_id()
     await session.execute(
         insert(ModelVersion).values(
-            id=time_ordered_id(),
+            id=version_id,
             tenant_id=caller.tenant_id,
             registered_model_id=model_id,
             number=1,
             artifact_id=artifact_id,
         )
     )
+    await session.execute(event(caller.tenant_id, version_id, "version.pending", version=1))
     await session.execute(event(caller.tenant_id, model_id, "model.validating"))
     await queue_validation(
         session, tenant_id=caller.tenant_id, http_request_id=caller.request_id, model_id=model_id

@@ -156,16 +156,19 @@ async def _accept(
                 key_store=written.key_store,
             )
         )
-        if (await session.execute(_EXPECT, bound)).one_or_none() is None:
+        version_id = (await session.execute(_EXPECT, bound)).scalar_one_or_none()
+        if version_id is None:
+            version_id = time_ordered_id()
             await session.execute(
                 insert(ModelVersion).values(
-                    id=time_ordered_id(),
+                    id=version_id,
                     tenant_id=caller.tenant_id,
                     registered_model_id=row.id,
                     number=1,
                     artifact_id=artifact_id,
                 )
             )
+        await session.execute(event(caller.tenant_id, version_id, "version.pending", version=1))
         # What was sent takes the place of a URL that was named and rejected.
         await session.execute(
             update(RegisteredModel)

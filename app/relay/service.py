@@ -1,7 +1,7 @@
 """The relay's loop: at once when something enters the outbox, and every few seconds anyway.
 
-Records have a thread of their own: neither a storage that hangs nor thousands of certificates may keep leases
-from being reclaimed and workers from being woken.
+Records and webhooks have threads of their own: neither a storage that hangs, nor thousands of certificates,
+nor a slow receiver may keep leases from being reclaimed and workers from being woken.
 """
 
 import threading
@@ -22,7 +22,9 @@ from app.core.storage import open_storage
 from app.relay.adoption import adopt_requests
 from app.relay.audit_journal import AuditJournal
 from app.relay.certification import Certifier
+from app.relay.courier import Courier
 from app.relay.deadlines import raise_alarms
+from app.relay.deliveries import remove_old_deliveries
 from app.relay.dispatch import Dispatcher, sending_client
 from app.relay.disposal import remove_old_rows, remove_orphans
 from app.relay.fan_out import fan_out
@@ -60,6 +62,7 @@ class Relay:
             if self._signer is not None
             else None
         )
+        self._courier = Courier(settings)
         self._next_checkpoint = 0.0
         self._next_alarms = 0.0
         self._ended = threading.Event()
@@ -72,6 +75,7 @@ class Relay:
             self._log.warning("nothing_is_signed", reason="LETHE_SIGNING_KEY is not set")
         records = threading.Thread(target=self._keep_records, name="records", daemon=True)
         records.start()
+        self._courier.start()
         try:
             while True:
                 self._listen()
@@ -79,9 +83,11 @@ class Relay:
                 swept = time.monotonic()
                 while (left := swept + self._settings.sweep_seconds - time.monotonic()) > 0:
                     if self._notified(left):
+                        self._courier.wake()
                         self._guarded("send_outbox", self._send_outbox)
         finally:
             self._ended.set()
+            self._courier.stop()
             records.join(timeout=1.0)
             self._hang_up()
             self._sessions.kw["bind"].dispose()
@@ -126,6 +132,9 @@ class Relay:
         self._guarded(
             "old_rows",
             lambda: remove_old_rows(self._sessions, settings.idempotency_hours, settings.instance_list_days),
+        )
+        self._guarded(
+            "old_deliveries", lambda: remove_old_deliveries(self._sessions, settings.webhook_retention_days)
         )
         if self._certifier is not None:
             self._guarded("certify_disposals", self._certifier.certify_disposals)

@@ -14,6 +14,7 @@ OWNER_URL = "LETHE_OWNER_DATABASE_URL"
 WORKER_URL = "LETHE_WORKER_DATABASE_URL"
 SIGNING_KEY = "LETHE_SIGNING_KEY"
 MODEL_SIGNING_KEY = "LETHE_MODEL_SIGNING_KEY"
+WEBHOOK_KEY = "LETHE_WEBHOOK_KEY"
 
 
 def deployment_environment(
@@ -32,11 +33,12 @@ def deployment_environment(
         "LETHE_HASH_KEY_ID": keys.hash_key_id,
         SIGNING_KEY: keys.signing_key,
         MODEL_SIGNING_KEY: keys.model_signing_key,
+        WEBHOOK_KEY: keys.webhook_key,
     }
 
 
 def of_the_relay(environment: Mapping[str, str]) -> dict[str, str]:
-    """The role lethe_app only, and the key that it alone signs with."""
+    """The role lethe_app only, the key that it alone signs with, and that of the webhooks."""
     return {**environment, OWNER_URL: "", WORKER_URL: "", MODEL_SIGNING_KEY: ""}
 
 
@@ -52,7 +54,7 @@ def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
     threads wait by spinning: with as many threads as cores they would slow each other down.
     """
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    return {**environment, OWNER_URL: "", SIGNING_KEY: "", "OMP_NUM_THREADS": threads}
+    return {**environment, OWNER_URL: "", SIGNING_KEY: "", WEBHOOK_KEY: "", "OMP_NUM_THREADS": threads}
 
 
 def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:

@@ -23,6 +23,8 @@ class Keys:
     signing_key: str
     """64 hexadecimal characters: the private key (Ed25519) that the relay signs certificates with. When it is
     replaced, what it signed can still be checked: its public half is kept."""
+    webhook_key: str
+    """64 hexadecimal characters: what the secrets of webhooks are derived from."""
 
     @classmethod
     def kept_in(cls, folder: DataFolder) -> Self:
@@ -47,15 +49,16 @@ class Keys:
             worker_password=secrets.token_urlsafe(32),
             model_signing_key=secrets.token_hex(32),
             signing_key=secrets.token_hex(32),
+            webhook_key=secrets.token_hex(32),
         )
         write_privately(folder.keys, json.dumps(asdict(keys), indent=2))
         return keys
 
     @classmethod
     def _read(cls, folder: DataFolder) -> Self:
-        """A folder from before anything was signed gets keys for it."""
+        """A folder from before anything was signed, or sent to webhooks, gets keys for it."""
         kept = json.loads(folder.keys.read_text())
-        made = {"model_signing_key": secrets.token_hex(32), "signing_key": secrets.token_hex(32)}
+        made = {name: secrets.token_hex(32) for name in ("model_signing_key", "signing_key", "webhook_key")}
         keys = cls(**(made | kept))
         if asdict(keys) != kept:
             write_privately(folder.keys, json.dumps(asdict(keys), indent=2))

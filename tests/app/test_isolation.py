@@ -11,15 +11,21 @@ from tests.app.world import World
 
 pytestmark = pytest.mark.anyio
 
+OPENDSR = "a7551968-d5d6-44b2-9831-815ac9017798"  # tests/opendsr has one that is there
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
     "PUT /v1/models/{model}/aliases/{alias}": {"version": 1},
     "POST /v1/jobs/{job_id}/approve": {"reason": "x"},
     "POST /v1/jobs/{job_id}/reject": {"reason": "x"},
+    "POST /v1/datasets/{dataset}/identities": {
+        "identities": [{"identity_type": "email", "identity_value": "a@b.c", "instances": ["scan-1"]}]
+    },
+    "PATCH /v1/webhooks/{webhook_id}": {"enabled": False},
+    "POST /v1/webhooks/{webhook_id}/rotate-secret": {},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.
-FIXED = {"alias": "champion", "version": "1"}
+FIXED = {"alias": "champion", "version": "1", "event_id": "1"}
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:
@@ -40,6 +46,7 @@ async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subte
         listed = (await mine.post("/v1/instance-lists", json={"instances": ["a"]})).json()
         key_id = (await mine.get("/v1/api-keys")).json()["data"][0]["id"]
         models = (await mine.get("/v1/models/reader")).json()
+        hook = (await mine.post("/v1/webhooks", json={"url": "https://example.com/"})).json()
     theirs: dict[str, list[str]] = {
         "model": ["reader", models["id"]],
         "dataset": ["scans", str(world.run("SELECT id FROM datasets"))],
@@ -47,6 +54,8 @@ async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subte
         "job_id": [request["job"]],
         "list_id": [listed["id"]],
         "key_id": [key_id],
+        "webhook_id": [hook["id"]],
+        "subject_request_id": [OPENDSR],
     }
     before = _fingerprint(world)
     async with calling(app, world.key("other", "admin")) as other:
@@ -58,7 +67,7 @@ async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subte
                     unknown = await _call(other, method, path, subject, UNKNOWN)
                     assert found.status_code == unknown.status_code == 404
                     assert _shape(found, name) == _shape(unknown, UNKNOWN)
-        for collection in ("models", "datasets", "deletion-requests", "jobs"):
+        for collection in ("models", "datasets", "deletion-requests", "jobs", "webhooks"):
             answer = await other.get(f"/v1/{collection}")
             assert answer.json() == {"data": [], "has_more": False}
         refused = await other.post("/v1/deletion-requests", json=body)
@@ -97,5 +106,13 @@ def _fingerprint(world: World) -> list[object]:
     assert isinstance(mine, uuid.UUID)
     return [
         world.rows(f"SELECT * FROM {table} WHERE tenant_id = :t ORDER BY 1", t=mine)
-        for table in ("jobs", "deletion_requests", "registered_models", "aliases", "instance_lists")
+        for table in (
+            "jobs",
+            "deletion_requests",
+            "registered_models",
+            "aliases",
+            "instance_lists",
+            "webhook_endpoints",
+            "webhook_deliveries",
+        )
     ]

@@ -1,0 +1,104 @@
+"""From identities to instances: by the table that was uploaded for the data set, or by asking the operator's
+resolver."""
+
+import json
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import Unavailable
+from app.core.instances import NamedInstances
+from app.core.logging import get_logger
+from app.core.settings import Settings
+from app.opendsr.identities import Identity, looked_up_hashes
+from app.outbound.addresses import read_listed
+from app.outbound.sending import Limits, NotAnswered, Sender
+
+AT_ONCE = 4
+LIMITS = Limits(connect=3.0, read=10.0, total=10.0, most_bytes=16 * 1024 * 1024)
+
+_KNOWN = text("""
+SELECT string_agg(DISTINCT instance_hash, ''::bytea ORDER BY instance_hash) AS packed
+FROM identity_instances
+WHERE tenant_id = :tenant_id AND dataset_id = :dataset_id AND identity_hash = ANY(:hashes)
+""")
+
+
+async def from_table(
+    session: AsyncSession,
+    settings: Settings,
+    tenant_id: uuid.UUID,
+    dataset_id: uuid.UUID,
+    identities: Sequence[Identity],
+) -> NamedInstances:
+    """What any of the identities stands for; maybe nothing."""
+    hashes = looked_up_hashes(identities, tenant_id, settings)
+    bound = {"tenant_id": tenant_id, "dataset_id": dataset_id, "hashes": hashes}
+    packed = (await session.execute(_KNOWN, bound)).scalar_one()
+    found = bytes(packed) if packed is not None else b""
+    return NamedInstances(found, len(found) // 32)
+
+
+class Resolver:
+    """The operator's, asked by a few calls at a time: each holds a connection to the database meanwhile, and
+    a slow resolver must not take those of all others."""
+
+    def __init__(self) -> None:
+        # Of whatever address: the operator named it, and no tenant.
+        self._sender = Sender(read_listed("0.0.0.0/0, ::/0"))
+        self._asking = 0
+
+    async def ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+        """The instances that any of the identities stands for. Raises `Unavailable`."""
+        if self._asking >= AT_ONCE:
+            raise _unresolved("busy")
+        self._asking += 1
+        try:
+            return await self._ask(settings, dataset, identities)
+        finally:
+            self._asking -= 1
+
+    async def _ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+        asked = {
+            "dataset": dataset,
+            "identities": [
+                {"identity_type": one.type, "identity_format": one.format, "identity_value": one.value}
+                for one in identities
+            ],
+        }
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if settings.opendsr_resolver_token is not None:
+            headers["authorization"] = f"Bearer {settings.opendsr_resolver_token.get_secret_value()}"
+        try:
+            answer = await self._sender.post(
+                settings.opendsr_resolver_url, headers, json.dumps(asked).encode(), LIMITS
+            )
+        except NotAnswered as error:
+            raise _unresolved(error.code) from None
+        if answer.status != 200 or not answer.whole:
+            raise _unresolved(f"http_{answer.status}")
+        return _read(answer.body)
+
+
+def _read(body: bytes) -> list[str | int]:
+    try:
+        instances = json.loads(body)["instances"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _unresolved("answer_unreadable") from None
+    if not isinstance(instances, list) or not all(
+        isinstance(one, (str, int)) and not isinstance(one, bool) for one in instances
+    ):
+        raise _unresolved("answer_unreadable")
+    return list(dict.fromkeys(instances))
+
+
+def _unresolved(reason: str) -> Unavailable:
+    get_logger(__name__).warning("resolver_failed", reason=reason)
+    return Unavailable(
+        "The service that knows which instances these identities stand for did not answer; nothing was "
+        "recorded. Try again.",
+        code="resolver_unavailable",
+        headers={"Retry-After": "30"},
+    )

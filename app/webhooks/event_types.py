@@ -1,0 +1,36 @@
+"""What a receiver can be told of, by name."""
+
+from models.states import RunStatus, VersionState
+
+_RUNS = [str(status) for status in RunStatus]
+
+EVENT_TYPES: tuple[str, ...] = (
+    *(f"request.{status}" for status in _RUNS),
+    *(f"job.{status}" for status in _RUNS),
+    "job.approved",
+    "job.rejected",
+    "job.retried",
+    "job.phase",
+    "job.candidate_damaged",
+    *(f"version.{state}" for state in VersionState),
+    "model.validating",
+    "model.ready",
+    "model.rejected",
+    "model.version_published",
+    "model.taken_back",
+    "dataset.ready",
+    "dataset.rejected",
+    "deadline.acknowledge_soon",
+    "deadline.acknowledge_passed",
+    "deadline.acknowledged",
+    "deadline.due_soon",
+    "deadline.due_passed",
+    "deadline.extended",
+    "certificate.issued",
+)
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))
+
+
+def is_known(pattern: str) -> bool:
+    """`*`, a group as `request.*`, or one type."""
+    return pattern == "*" or pattern in EVENT_TYPES or pattern in {f"{group}.*" for group in GROUPS}

@@ -1,0 +1,66 @@
+"""Webhooks over HTTP: what is refused, and who may."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.app.conftest import calling
+from tests.app.world import World
+from tests.webhooks.receiver import Receiver
+
+pytestmark = pytest.mark.anyio
+
+HOOKS = "/v1/webhooks"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({"url": "https://10.0.0.1/"}, "receiver_not_allowed"),
+        ({"url": "https://[::ffff:10.0.0.1]/"}, "receiver_not_allowed"),
+        ({"url": "https://user:pw@example.com/"}, "validation_error"),
+        ({"url": "gopher://example.com/"}, "validation_error"),
+        ({"url": "https://example.com/", "events": ["request.suceeded"]}, "validation_error"),
+        ({"url": "https://example.com/", "events": []}, "validation_error"),
+        ({"url": "https://example.com/", "secret": "mine"}, "validation_error"),
+    ],
+)
+async def test_bad_input_is_refused(client: httpx.AsyncClient, sent: object, code: str) -> None:
+    answer = await client.post(HOOKS, json=sent)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_only_administrators_and_only_so_many(
+    app: FastAPI, client: httpx.AsyncClient, world: World
+) -> None:
+    async with calling(app, world.key("acme", "requests:write", "models:write")) as other:
+        assert (await other.get(HOOKS)).status_code == 403
+    made = [(await client.post(HOOKS, json={"url": "https://example.com/"})).json() for _ in range(20)]
+    refused = await client.post(HOOKS, json={"url": "https://example.com/"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_webhooks")
+    assert (await client.delete(f"{HOOKS}/{made[0]['id']}")).status_code == 204
+    assert (await client.get(f"{HOOKS}/{made[0]['id']}")).status_code == 404
+    page = (await client.get(HOOKS, params={"limit": 10})).json()
+    assert [one["id"] for one in page["data"]] == [one["id"] for one in reversed(made)][:10]
+    assert page["has_more"]
+
+
+async def test_without_the_operators_key_there_are_none(
+    app: FastAPI, client: httpx.AsyncClient, world: World
+) -> None:
+    app.state.settings = app.state.settings.model_copy(update={"webhook_key": None})
+    answer = await client.post(HOOKS, json={"url": "https://example.com/"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "webhooks_not_configured")
+    assert world.run("SELECT count(*) FROM webhook_endpoints") == 0
+
+
+async def test_a_ping_goes_to_one_endpoint_and_a_disabled_one_has_none(
+    client: httpx.AsyncClient, world: World, receiver: Receiver
+) -> None:
+    hook = (await client.post(HOOKS, json={"url": receiver.url})).json()
+    await client.post(HOOKS, json={"url": receiver.url})
+    pinged = await client.post(f"{HOOKS}/{hook['id']}/ping")
+    assert (pinged.status_code, pinged.json()["type"]) == (202, "webhook.ping")
+    assert world.rows("SELECT endpoint_id::text FROM webhook_deliveries") == [(hook["id"],)]
+    assert (await client.patch(f"{HOOKS}/{hook['id']}", json={"enabled": False})).json()["enabled"] is False
+    assert (await client.post(f"{HOOKS}/{hook['id']}/ping")).json()["code"] == "webhook_disabled"
