@@ -96,8 +96,11 @@ class ScriptedServer:
         target = scope["path"] + ("?" + scope["query_string"].decode() if scope["query_string"] else "")
         self.heard.append(Heard(scope["method"], target, headers, body))
         reply = self._script(self.heard[-1])
-        given = {"content-length": str(max(len(reply.body), 0 if reply.cut is None else 1)), **reply.headers}
-        pairs = [(name.lower().encode(), value.encode()) for name, value in given.items()]
+        given = {
+            "content-length": str(max(len(reply.body), 0 if reply.cut is None else 1)),
+            **{name.lower(): value for name, value in reply.headers.items()},
+        }
+        pairs = [(name.encode(), value.encode()) for name, value in given.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": pairs})
         if reply.cut is not None:
             await send({"type": "http.response.body", "body": reply.body[: reply.cut], "more_body": True})

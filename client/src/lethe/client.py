@@ -93,7 +93,8 @@ class Client(_Connected):
                 with closing(self._send(following.attempt())) as response:
                     if response.status_code == httpx.codes.OK:
                         for sent in EventSource(response).iter_sse():
-                            yield following.received(sent)
+                            if event := following.received(sent):
+                                yield event
                     else:
                         outcome = answer_of(response, response.read())
             except httpx.TransportError as error:
@@ -165,7 +166,8 @@ class AsyncClient(_Connected):
                 async with aclosing(await self._send(following.attempt())) as response:
                     if response.status_code == httpx.codes.OK:
                         async for sent in EventSource(response).aiter_sse():
-                            yield following.received(sent)
+                            if event := following.received(sent):
+                                yield event
                     else:
                         outcome = answer_of(response, await response.aread())
             except httpx.TransportError as error:

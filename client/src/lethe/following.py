@@ -35,11 +35,14 @@ class Following:
             headers["Last-Event-ID"] = str(self._last)
         return Outgoing("GET", self._path, headers=headers)
 
-    def received(self, sent: ServerSentEvent) -> Event:
+    def received(self, sent: ServerSentEvent) -> Event | None:
+        """None: a block without data is no event (section 9.2.6), though the parser hands it over."""
+        if not sent.data:
+            return None
         self._attempt = 0
         if sent.id.isdigit():
             self._last = int(sent.id)
-        data = json.loads(sent.data) if sent.data else {}
+        data = json.loads(sent.data)
         is_history = sent.event != "progress"
         return Event(id=self._last if is_history else None, type=sent.event, data=data)
 
