@@ -1,5 +1,6 @@
 """Deletion requests: asking, looking, withdrawing, and what was signed about them."""
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,11 +11,13 @@ from uuid import UUID
 from lethe.answers import DeletionRequest, Estimate, Event, InstanceList
 from lethe.calls.listing import Page, all_of
 from lethe.calls.waiting import until
+from lethe.errors import Conflict
 from lethe.instances import read_instances
-from lethe.plan import Exchange, Outgoing, Plan, ask, call
+from lethe.plan import Exchange, Outgoing, Pause, Plan, ask, call
 
 REQUESTS = "/v1/deletion-requests"
 LISTS = "/v1/instance-lists"
+NOT_SIGNED_YET = "certificate_not_ready"
 # More than these are sent ahead, so that a request stays small however often it is sent.
 INLINE = 5000
 
@@ -118,13 +121,25 @@ def history(request: UUID | str) -> Plan[list[Event]]:
 
 
 def certificate(
-    request: UUID | str, *, statement: Literal["unlearning", "disposal"] = "unlearning"
+    request: UUID | str,
+    *,
+    statement: Literal["unlearning", "disposal"] = "unlearning",
+    timeout: float = 30.0,
 ) -> Plan[bytes]:
-    """The signed certificate. Keep it as it comes: `lethe verify` notices every changed byte."""
-    outgoing = Outgoing(
-        "GET", f"{_path(request)}/certificate", {"statement": statement}, {"Accept": "application/json"}
-    )
-    return (yield from ask(Exchange(outgoing))).body
+    """The signed certificate. Keep it as it comes: `lethe verify` notices every changed byte.
+
+    It is signed seconds after the request has succeeded; for as long as `timeout` says, that is waited for.
+    """
+    asked = {"statement": statement}
+    outgoing = Outgoing("GET", f"{_path(request)}/certificate", asked, {"Accept": "application/json"})
+    ends = time.monotonic() + timeout
+    while True:
+        try:
+            return (yield from ask(Exchange(outgoing))).body
+        except Conflict as conflict:
+            if conflict.code != NOT_SIGNED_YET or time.monotonic() > ends:
+                raise
+        yield Pause(0.5)
 
 
 def send_instances(instances: Instances) -> Plan[InstanceList]:
