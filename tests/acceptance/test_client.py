@@ -48,6 +48,7 @@ def command(service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("LETHE_API_KEY", service.key)
 
     def run(*arguments: str | Path, status: int = 0) -> Any:
+        capsys.readouterr()
         found = main([*map(str, arguments), "--json"])
         said = capsys.readouterr()
         assert found == status, said.out + said.err
