@@ -1,4 +1,4 @@
-"""The outermost layer around every request: its id, its access log line, its metrics, its last resort.
+"""The outermost layer around every request: its id, our version, its log line, its metrics, its last resort.
 
 Pure ASGI, because it lies on every path. The log line holds method, path, status and time; never a
 body, a query string or a header.
@@ -7,6 +7,7 @@ body, a query string or a header.
 import re
 import time
 import uuid
+from importlib.metadata import version
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -20,6 +21,7 @@ from app.core.metrics import observe_request
 from app.core.problems import MEDIA_TYPE, database_away, problem_body
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_VERSION = version("lethe-service")
 _CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody receives it
 
 log = get_logger("lethe.http")
@@ -42,7 +44,9 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["lethe-version"] = _VERSION
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

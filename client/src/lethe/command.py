@@ -1,58 +1,58 @@
-"""`lethe verify` and `lethe verify-audit`: exit status 0 when everything was verified, 1 when not."""
+"""The command `lethe`.
 
-import argparse
+With `--json` a command writes one JSON document to standard output and nothing else; what is meant for people
+goes to standard error. Exit status:
+
+    0    done                                   5    the service cannot be reached, or is away
+    1    it said no, or a check failed          6    the key is missing, wrong, or lacks a scope
+    2    badly written or not configured         7    the time of --timeout is over; the request goes on
+    3    the request failed or was cancelled    130  interrupted
+    4    the request waits for a person
+"""
+
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Annotated
 
-from lethe.audit_export import verify_audit_export
-from lethe.certificate import verify_certificate
-from lethe.findings import Findings, NotVerified
-from lethe.keys import read_keys
+import typer
 
-KEY_HELP = (
-    "public keys of the service: a PEM file, or its /.well-known/lethe-signing-keys.json; may be repeated"
+from lethe.commands import checking, looking, requesting, versions
+from lethe.versions import CLIENT_VERSION
+
+app = typer.Typer(
+    name="lethe",
+    help="Request deletions from a Lethe service, follow them, and check what it signed.",
+    epilog="The service is named by LETHE_URL and LETHE_API_KEY, or by ~/.config/lethe/config.toml.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they would show what is in variables
 )
+for group in (requesting, looking, versions, checking):
+    for name, command in group.COMMANDS.items():
+        app.command(name)(command)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(CLIENT_VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="This client's version")
+    ] = False,
+) -> None:
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Nothing is sent anywhere, and nothing is fetched."""
-    given = _parser().parse_args(arguments)
+    """The exit status."""
     try:
-        findings: Findings = given.check(given)
-    except NotVerified as reason:
-        print(f"NOT VERIFIED. {reason}", file=sys.stderr)
+        app(args=None if arguments is None else list(arguments), prog_name="lethe")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:  # of `lethe … | head`
+        sys.stderr.close()
         return 1
-    except OSError as error:
-        print(f"NOT VERIFIED. {error.filename}: {error.strerror}.", file=sys.stderr)
-        return 1
-    print(findings.text())
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lethe", description="Check what a Lethe service has signed.")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    certificate = commands.add_parser("verify", help="check a deletion certificate or a bundle of them")
-    certificate.add_argument("certificate", type=Path)
-    certificate.add_argument("--key", type=Path, action="append", required=True, help=KEY_HELP)
-    certificate.add_argument(
-        "--checkpoint", type=Path, help="the model's weights, to see whether they are those certified"
-    )
-    certificate.set_defaults(check=_certificate)
-    audit = commands.add_parser("verify-audit", help="check an export of the audit log")
-    audit.add_argument("export", type=Path)
-    audit.add_argument("--key", type=Path, action="append", required=True, help=KEY_HELP)
-    audit.add_argument(
-        "--checkpoint", type=Path, help="a checkpoint of the log that you kept, to see whether it was cut"
-    )
-    audit.set_defaults(check=_audit)
-    return parser
-
-
-def _certificate(given: argparse.Namespace) -> Findings:
-    return verify_certificate(given.certificate, read_keys(given.key), given.checkpoint)
-
-
-def _audit(given: argparse.Namespace) -> Findings:
-    return verify_audit_export(given.export, read_keys(given.key), given.checkpoint)

@@ -1,0 +1,1 @@
+"""The commands of `lethe`, by what they are for."""

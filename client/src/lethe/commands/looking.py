@@ -1,0 +1,73 @@
+"""keys, lookup."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lethe.answers import Lookup, SigningKey
+from lethe.commands.requesting import keep
+from lethe.commands.speaking import AsJson, Profile, connected
+from lethe.instances import read_instances
+
+
+class _Keys(msgspec.Struct):
+    data: list[SigningKey]
+
+
+def keys(
+    output: Annotated[Path | None, typer.Option(help="Keep them in this file, for verify --key")] = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """The public keys that the service signs with. Compare their ids with what its operator publishes."""
+    with connected(profile, as_json) as (client, speaker):
+        content = client.signing_keys()
+        if output is not None:
+            keep(content, output, speaker)
+            return
+        found = msgspec.json.decode(content, type=_Keys)
+        speaker.show(found, lambda out: _show_keys(out, found.data))
+
+
+def lookup(
+    dataset: Annotated[str, typer.Option(help="Name or id of the data set")],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of instances")] = None,
+    instances: Annotated[Path | None, typer.Option(help="In their place: a file of ids")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column (or member) of the file that holds the ids")
+    ] = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which models learned from these instances, and what was forgotten. The service records every lookup."""
+    if (instances is None) == (not ids):
+        raise typer.BadParameter("name the instances one by one or by --instances")
+    with connected(profile, as_json) as (client, speaker):
+        named = read_instances(instances, column) if instances is not None else list(ids or ())
+        found = client.look_up(dataset, named)
+        speaker.show(found, lambda out: _show_lookup(out, found))
+
+
+def _show_keys(out: Console, keys: list[SigningKey]) -> None:
+    for each in keys:
+        out.print(f"{each.key_id}  {each.algorithm}, used since {each.first_used_at:%Y-%m-%d}", markup=False)
+
+
+def _show_lookup(out: Console, found: Lookup) -> None:
+    table = Table("instance", "model", "task", "state", "version", "request")
+    for instance in found.data:
+        if not instance.known:
+            table.add_row(instance.instance, "", "", "not in the data set", "", "")
+        for model in instance.models:
+            for task in model.tasks:
+                version, request = str(task.version or ""), str(task.request or "")
+                table.add_row(instance.instance, model.model, task.task, task.state, version, request)
+    out.print(table)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"keys": keys, "lookup": lookup}

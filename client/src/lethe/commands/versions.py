@@ -1,0 +1,72 @@
+"""versions, download."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from lethe.answers import Version
+from lethe.commands.speaking import AsJson, Profile, connected
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of the model")]
+
+
+def versions(
+    model: ModelName,
+    most: Annotated[int, typer.Option(min=1, help="How many at most")] = 20,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """The line of a model's versions, the newest first."""
+    with connected(profile, as_json) as (client, speaker):
+        listed = client.list_versions(model, most=most)
+        speaker.show({"data": listed}, lambda out: _show(out, listed))
+
+
+def download(
+    model: ModelName,
+    version: Annotated[str, typer.Argument(metavar="[VERSION]", help="Number or alias")] = "latest",
+    output: Annotated[Path | None, typer.Option(help="Where to [default: MODEL-vNUMBER.safetensors]")] = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a version's weights and check their digest. An interrupted download goes on where it stopped."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        disable=as_json,
+    )
+    line = bar.add_task("downloading", total=None)
+    with connected(profile, as_json, lambda count: bar.advance(line, count)) as (client, speaker), bar:
+        described = client.get_version(model, version)
+        bar.update(line, total=described.size)
+        target = output or Path(f"{Path(model).name}-v{described.number}.safetensors")
+        done = client.download(model, described.number, target)
+        bar.update(line, completed=done.size)
+        bar.stop()
+        speaker.show(done, lambda out: out.print(f"{done.file}  {done.digest}", markup=False))
+
+
+def _show(out: Console, versions: list[Version]) -> None:
+    table = Table("version", "from", "state", "guarantee", "bytes", "aliases", "digest")
+    for each in versions:
+        table.add_row(
+            str(each.number),
+            str(each.parent or ""),
+            each.state,
+            each.guarantee or "",
+            f"{each.size:,}" if each.size is not None else "",
+            ", ".join(each.aliases),
+            (each.digest or "")[:19],
+        )
+    out.print(table if versions else "The model has no versions.")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"versions": versions, "download": download}
