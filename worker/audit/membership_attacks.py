@@ -1,0 +1,158 @@
+"""Who was learned from? Three attacks on each network, and how far each is from what retraining leaves.
+
+`loss`: is the loss lower than on data never seen? `rmia`: is it lower for how hard the instance is, as
+networks tell that never saw it? `unusual`: is it, for how hard the instance is, further than usual from what
+such networks say, to either side? What was pushed down and what was missed would cancel out in the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worker.audit.answers import Answers, Parts
+from worker.audit.subject import Subject
+from worker.engine.evaluation.bootstrap import interval, resampled
+from worker.engine.evaluation.intervals import Z
+from worker.engine.evaluation.membership import area_under_curve, membership, standard_error, true_positives
+from worker.engine.evaluation.rmia import (
+    average_likelihood,
+    choose_a,
+    likelihood_ratios,
+    likelihoods,
+    loss_scale,
+)
+
+ATTACKS = ("loss", "rmia", "unusual")
+ENOUGH_FOR_1_PERCENT = 100
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a reference says, and which of the parts' `retained` instances it had learned (n,)."""
+
+    answers: Answers
+    learned: Tensor
+
+
+def attack_task(
+    subject: Subject,
+    parts: Parts,
+    column: int,
+    networks: Mapping[str, Answers],
+    retrained: Sequence[Answers],
+    references: Sequence[Reference],
+    seed: int,
+) -> dict[str, Any]:
+    """The figures of one task. `networks`: those to be judged, by name. `seen`: further from what is found
+    on retrained networks than chance explains, allowing it one look in twenty over all tasks and attacks
+    (Bonferroni).
+    """
+    critical = NormalDist().inv_cdf(1 - 0.05 / (2 * len(ATTACKS) * len(subject.attacked)))
+    lens = _Lens.through(subject, parts, column, references)
+    members, others = lens.members, lens.others
+    floor = [lens.scores(answers) for answers in retrained]
+    found: dict[str, Any] = {
+        "kind": subject.tasks[column].kind,
+        "forgotten": int(members.sum()),
+        "held_out": int(others.sum()),
+        "rmia_a": lens.a,
+        "critical": round(critical, 4),
+        "smallest_visible": round(Z * standard_error(0.5, int(members.sum()), int(others.sum())), 4),
+        "attacks": {},
+    }
+    judged = {name: lens.scores(answers) for name, answers in networks.items()}
+    for attack in ATTACKS:
+        measured = [_figures(scores[attack], seed) for scores in floor]
+        areas = torch.tensor([figures["auc"] for figures, _ in measured], dtype=torch.float64)
+        spread = float(areas.std()) if len(areas) > 1 else 0.0
+        draws = torch.stack([drawn for _, drawn in measured]).mean(dim=0)
+        entry: dict[str, Any] = {
+            "retrained": {
+                "auc": round(float(areas.mean()), 6),
+                "standard_deviation": round(spread, 6) if len(areas) > 1 else None,
+                "each": [figures for figures, _ in measured],
+            }
+        }
+        for name, scores in judged.items():
+            figures, drawn = _figures(scores[attack], seed)
+            error = sqrt(float((drawn - draws).var()) + spread**2 * (1 + 1 / len(areas)))
+            difference = figures["auc"] - float(areas.mean())
+            entry[name] = figures | {
+                "beyond_retraining": round(difference, 6),
+                "standard_error_of_that": round(error, 6),
+                "seen": abs(difference) > critical * error,
+            }
+        found["attacks"][attack] = entry
+    return found
+
+
+Scores = Mapping[str, tuple[Tensor, Tensor]]  # attack → of the forgotten, of the unseen; low means learned
+
+
+@dataclass(frozen=True)
+class _Lens:
+    """How hard each instance is, by the references; through it every network is looked at alike. members,
+    others, population: (n,) masks over the parts, of what has supervision for this task."""
+
+    column: int
+    scale: float
+    a: float
+    members: Tensor
+    others: Tensor
+    population: Tensor
+    average: Mapping[str, Tensor]  # Pr(x) per part
+
+    @staticmethod
+    def through(subject: Subject, parts: Parts, column: int, references: Sequence[Reference]) -> "_Lens":
+        stacked = {
+            name: torch.stack([getattr(reference.answers, name)[:, column] for reference in references])
+            for name in ("forgotten", "retained", "unseen", "population")
+        }
+        population = subject.calibration.present[parts.population, column]
+        scale = loss_scale(subject.tasks[column], stacked["population"][:, population])
+        given = {name: likelihoods(losses, scale) for name, losses in stacked.items()}
+        kept = subject.retained[parts.retained, column]
+        learned = torch.stack([reference.learned for reference in references])
+        a = choose_a(given["retained"][:, kept], learned[:, kept])
+        outside = {name: given[name].mean(dim=0) for name in ("forgotten", "unseen", "population")}
+        return _Lens(
+            column=column,
+            scale=scale,
+            a=a,
+            members=subject.forgotten[parts.forgotten, column],
+            others=subject.audit.present[parts.unseen, column],
+            population=population,
+            average={name: average_likelihood(values, a) for name, values in outside.items()},
+        )
+
+    def scores(self, answers: Answers) -> Scores:
+        mine = answers.forgotten[self.members, self.column]
+        theirs = answers.unseen[self.others, self.column]
+        usual = float(self._ratios(answers.population, "population")[self.population].median())
+        ratios = self._ratios(answers.forgotten, "forgotten")[self.members]
+        other_ratios = self._ratios(answers.unseen, "unseen")[self.others]
+        return {
+            "loss": (mine, theirs),
+            "rmia": (-ratios, -other_ratios),
+            "unusual": (-(ratios - usual).abs(), -(other_ratios - usual).abs()),
+        }
+
+    def _ratios(self, losses: Tensor, part: str) -> Tensor:
+        return likelihood_ratios(likelihoods(losses[:, self.column], self.scale), self.average[part])
+
+
+def _figures(scores: tuple[Tensor, Tensor], seed: int) -> tuple[dict[str, Any], Tensor]:
+    """One attack on one network, and the draws of its area's bootstrap."""
+    members, others = scores
+    drawn = resampled(members, others, area_under_curve, seed=seed)
+    figures: dict[str, Any] = dict(membership(members, others) or {})
+    figures["auc_interval"] = interval(drawn)
+    if len(others) >= ENOUGH_FOR_1_PERCENT:
+        caught = resampled(members, others, lambda m, n: true_positives(m, n, 0.01), seed=seed)
+        figures["tpr_at_1_fpr_interval"] = interval(caught)
+    return figures, drawn
