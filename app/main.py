@@ -35,6 +35,7 @@ from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
+from app.registered_models.audit_endpoints import router as version_audits
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from app.signing_keys.endpoints import router as signing_keys
@@ -48,6 +49,7 @@ ROUTERS = (
     datasets,
     registered_models,
     checkpoints,
+    version_audits,
     instance_lists,
     lookups,
     audit,

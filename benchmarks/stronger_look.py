@@ -4,7 +4,8 @@
 
 Per seed: fresh data noise, a network trained until it knows its labels by heart, 150 random instances
 forgotten for all tasks by interference-aware unlearning; then the same look that `python -m worker.audit`
-takes. Writes benchmarks/results/stronger_look.json and stronger_look.md. Killed, it goes on where it was.
+takes. Writes benchmarks/results/stronger_look.json and stronger_look.md. `--resume` keeps the seeds that are
+there: for a run that was killed, with the same code and options.
 """
 
 import argparse
@@ -41,22 +42,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--references", type=int, default=16)
-    parser.add_argument("--retrained", type=int, default=5)
+    parser.add_argument("--retrained", type=int, default=8)
     parser.add_argument("--method", default="interference_aware")
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lethe-stronger-look")
     options = parser.parse_args()
     os.nice(10)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
+    file = options.output / "stronger_look.json"
     rows: dict[str, Any] = {}
+    if options.resume and file.exists():
+        rows = json.loads(file.read_text())
     for seed in range(options.seeds):
+        if str(seed) in rows:
+            continue
         started = time.process_time()
         effort = Effort(references=options.references, retrained=options.retrained, seed=seed)
-        rows[str(seed)] = finite(_look(seed, effort, options.method, options.work))
-        rows[str(seed)]["cpu_seconds"] = round(time.process_time() - started, 1)
+        found: dict[str, Any] = finite(_look(seed, effort, options.method, options.work))
+        rows[str(seed)] = found | {"cpu_seconds": round(time.process_time() - started, 1)}
         print(f"seed {seed}: {rows[str(seed)]['cpu_seconds']} CPU s", flush=True)
-    (options.output / "stronger_look.json").write_text(json.dumps(rows, separators=(",", ":")) + "\n")
+        file.write_text(json.dumps(rows, separators=(",", ":")) + "\n")
     (options.output / "stronger_look.md").write_text(table(rows, options.method, FORGET))
 
 

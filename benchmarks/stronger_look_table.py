@@ -70,11 +70,7 @@ def table(rows: Mapping[str, Any], method: str, forgotten: int) -> str:
     ]
     for task in tasks:
         found = [look["tasks"][task]["relearning"] for look in looks]
-        cells = [
-            f"{_mean([one[name]['passes'] for one in found], 0)} ({_mean([one[name]['unseen'] for one in found], 0)})"
-            for name in (*COLUMNS, "retrained")
-            if name != "original"
-        ]
+        cells = [_passes([one[name] for one in found]) for name in (*COLUMNS, "retrained")][1:]
         cells.append(_mean([one["version"]["ratio"] for one in found], 2))
         cells += [_mean([one[name]["saved"] for one in found], 2) for name in ("version", "retrained")]
         seen = sum(bool(one["version"]["seen"]) for one in found)
@@ -100,6 +96,10 @@ def _beyond(found: Sequence[Mapping[str, Any]]) -> str:
     error = sum(error**2 for error in errors) ** 0.5 / len(errors)
     seen = sum(one["version"]["seen"] for one in found)
     return f"{mean(differences):+.3f} ± {1.96 * error:.3f} | {seen} of {len(found)}"
+
+
+def _passes(found: Sequence[Mapping[str, Any]]) -> str:
+    return f"{_mean([one['passes'] for one in found], 0)} ({_mean([one['unseen'] for one in found], 0)})"
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:

@@ -61,12 +61,12 @@ def _relearning(task: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, bo
     for name, called in JUDGED.items():
         one = figures[name]
         times = (
-            f"{_passes(one['passes'])} to {figures['level']:.1f} points less 5 %, and {_passes(one['unseen'])} "
-            f"on as much data never learned; retrained networks {_passes(floor['passes'])} and "
-            f"{_passes(floor['unseen'])}"
+            f"{_passes(one['passes'])} to {figures['level']:.1f} points less 5 %, and "
+            f"{_passes(one['unseen'])} on as much data never learned; retrained networks "
+            f"{_passes(floor['passes'])} and {_passes(floor['unseen'])}"
         )
         if one["seen"]:
-            yield f"SEEN: relearning {task!r} is quicker for {called}, which still holds some: {times}.", True
+            yield f"SEEN: {called} relearns {task!r} as if some of it were left: {times}.", True
         elif one["seen"] is None:
             yield f"Cannot be told whether {called} relearns {task!r} quicker: {times}.", False
         elif one["sooner"]:

@@ -29,11 +29,10 @@ def look(
     """
     refuse_what_means_nothing(subject, effort)
     stages = effort.references + effort.retrained + 1
-    done = [0.0]
+    begun: dict[str, int] = {}
 
     def training(name: str, share: float) -> None:
-        tell(f"training {name}", (done[0] + share) / stages)
-        done[0] += share == 1.0
+        tell(f"training {name}", (begun.setdefault(name, len(begun)) + share) / stages)
 
     parts = Parts.of(subject, effort.seed)
     asking = Asking(subject, parts, device)

@@ -1,7 +1,7 @@
 """How soon is it known again? Relearning of the version, rounded or not, beside retrained networks.
 
-That a network is quick is not yet memory: it may learn anything quickly. So each also learns as much data that
-nobody ever learned, to the same level, and what it saves on the forgotten beside that is compared.
+That a network is quick is not yet memory: it may learn anything quickly. So each also learns as much data
+that nobody ever learned, to the same level, and what it saves on the forgotten beside that is compared.
 """
 
 import copy
@@ -44,9 +44,9 @@ def attack_by_relearning(
     device: torch.device,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Per attacked task: instance passes until each network is at the level, mean over `effort.orders` shuffles;
-    None where one never got there. The level is the original's on the forgotten supervision; without it, this
-    version's on what it retains."""
+    """Per attacked task: instance passes until each network is at the level, mean over `effort.orders`
+    shuffles; None where one never got there. The level is the original's on the forgotten supervision;
+    without it, this version's on what it retains."""
     lessons = _lessons(subject, parts)
     levels = _levels(subject, tasks, parts, lessons[0], device)
     named = dict(networks) | {f"retrained-{number + 1}": made for number, made in enumerate(retrained)}
@@ -73,7 +73,7 @@ def attack_by_relearning(
                 tell(done / all_of_them)
     return {
         tasks[column].name: _figures(
-            {name: _Tried.of(*two, column) for name, two in tried.items()}, list(networks)
+            {name: _Tried.of(two[0], two[1], column) for name, two in tried.items()}, list(networks)
         )
         | {
             "level": round(levels[column], 4),

@@ -33,26 +33,32 @@ def rounded(network: nn.Module, rounding: Rounding) -> nn.Module:
 
 
 def share_unmoved(before: nn.Module, after: nn.Module, rounding: Rounding) -> float:
-    """The share of rounded numbers that are the same in both: what unlearning did to them is lost."""
+    """The share of rounded parameters that are stored as the same number in both: there, whatever unlearning
+    did is lost. For int8 that number is the step, of the channel's own size."""
     same = total = 0
-    pairs = zip(before.parameters(), after.parameters(), strict=True)
-    for old, new in pairs:
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
         if not old.is_floating_point() or (rounding == "int8" and old.dim() < 2):
             continue
-        same += int((_rounded(old.detach(), rounding) == _rounded(new.detach(), rounding)).sum())
+        same += int((_stored(old.detach(), rounding) == _stored(new.detach(), rounding)).sum())
         total += old.numel()
     return same / total if total else 1.0
 
 
 def _rounded(values: Tensor, rounding: Rounding) -> Tensor:
-    if not values.is_floating_point():
+    if not values.is_floating_point() or (rounding == "int8" and values.dim() < 2):
         return values
+    stored = _stored(values, rounding)
+    return (stored * _step(values) if rounding == "int8" else stored).to(values.dtype)
+
+
+def _stored(values: Tensor, rounding: Rounding) -> Tensor:
     if rounding == "bfloat16":
-        return values.to(torch.bfloat16).to(values.dtype)
-    if values.dim() < 2:
-        return values
-    # In double precision, so that the largest weight of a channel comes out as it was, and with it the step.
-    exact = values.double()
-    step = exact.flatten(1).abs().amax(dim=1) / _LEVELS
-    step = torch.where(step > 0, step, torch.ones_like(step)).reshape(-1, *[1] * (values.dim() - 1))
-    return ((exact / step).round() * step).to(values.dtype)
+        return values.to(torch.bfloat16)
+    return (values.double() / _step(values)).round()
+
+
+def _step(values: Tensor) -> Tensor:
+    """Per channel; in double precision, so that a channel's largest weight comes out as it was, and with it
+    the step of a second rounding."""
+    step = values.double().flatten(1).abs().amax(dim=1) / _LEVELS
+    return torch.where(step > 0, step, torch.ones_like(step)).reshape(-1, *[1] * (values.dim() - 1))
