@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.engine.digits_problem import CPU, INSTANCES, SPECS, digits, original, same_bits
 from worker.engine.contract import Recipe, Silent
-from worker.engine.evaluation.bootstrap import interval, resampled
-from worker.engine.evaluation.membership import area_under_curve
+from worker.engine.evaluation.bootstrap import areas_under_curves, interval, resampled, true_positive_rates
+from worker.engine.evaluation.membership import area_under_curve, true_positives
 from worker.engine.evaluation.relearning import relearn
 from worker.engine.evaluation.rmia import (
     average_likelihood,
@@ -92,11 +92,17 @@ def test_average_likelihood_by_hand() -> None:
 
 
 def test_the_same_seed_resamples_the_same_instances() -> None:
-    low, high = torch.rand(40) - 0.3, torch.rand(60)
-    first = resampled(low, high, area_under_curve, seed=1)
-    again = resampled(2 * low, 2 * high, area_under_curve, seed=1)
-    assert torch.equal(first, again)
-    lowest, highest = interval(first)
+    generator = torch.Generator().manual_seed(5)
+    low, high = torch.rand(40, generator=generator) - 0.3, torch.rand(120, generator=generator)
+    members, others = resampled(low, high, seed=1)
+    again, _ = resampled(2 * low, 2 * high, seed=1)
+    assert torch.equal(2 * members, again)
+    areas = areas_under_curves(members, others)
+    slow = [area_under_curve(one, other) for one, other in zip(members, others, strict=True)]
+    assert areas.tolist() == pytest.approx(slow)
+    slow = [true_positives(one, other, 0.01) for one, other in zip(members, others, strict=True)]
+    assert true_positive_rates(members, others, 0.01).tolist() == pytest.approx(slow)
+    lowest, highest = interval(areas)
     assert lowest < area_under_curve(low, high) < highest
 
 

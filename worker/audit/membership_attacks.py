@@ -16,9 +16,14 @@ from torch import Tensor
 
 from worker.audit.answers import Answers, Parts
 from worker.audit.subject import Subject
-from worker.engine.evaluation.bootstrap import interval, resampled
+from worker.engine.evaluation.bootstrap import (
+    areas_under_curves,
+    interval,
+    resampled,
+    true_positive_rates,
+)
 from worker.engine.evaluation.intervals import Z
-from worker.engine.evaluation.membership import area_under_curve, membership, standard_error, true_positives
+from worker.engine.evaluation.membership import membership, standard_error
 from worker.engine.evaluation.rmia import (
     average_likelihood,
     choose_a,
@@ -28,7 +33,6 @@ from worker.engine.evaluation.rmia import (
 )
 
 ATTACKS = ("loss", "rmia", "unusual")
-ENOUGH_FOR_1_PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,10 @@ class _Lens:
 def _figures(scores: tuple[Tensor, Tensor], seed: int) -> tuple[dict[str, Any], Tensor]:
     """One attack on one network, and the draws of its area's bootstrap."""
     members, others = scores
-    drawn = resampled(members, others, area_under_curve, seed=seed)
+    draws = resampled(members, others, seed=seed)
+    areas = areas_under_curves(*draws)
     figures: dict[str, Any] = dict(membership(members, others) or {})
-    figures["auc_interval"] = interval(drawn)
-    if len(others) >= ENOUGH_FOR_1_PERCENT:
-        caught = resampled(members, others, lambda m, n: true_positives(m, n, 0.01), seed=seed)
-        figures["tpr_at_1_fpr_interval"] = interval(caught)
-    return figures, drawn
+    figures["auc_interval"] = interval(areas)
+    if figures["tpr_at_1_fpr"] is not None:
+        figures["tpr_at_1_fpr_interval"] = interval(true_positive_rates(*draws, 0.01))
+    return figures, areas
