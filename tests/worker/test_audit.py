@@ -2,16 +2,21 @@
 
 import hashlib
 import itertools
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from app.core.canonical import canonical
 from models import RegisteredModel
 from tests.worker.tiny import Tiny
 from tests.worker.world import World
+from worker.audit.__main__ import main
 from worker.audit.command import Stored, audit
 from worker.audit.subject import Effort
 from worker.audit.work_folder import work_folder
@@ -169,6 +174,28 @@ def test_what_cannot_mean_anything_is_refused(
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     world.execute("UPDATE model_versions SET state = 'quarantined' WHERE number = 1")
     assert refusal(lambda: look(equipment, model, 1)) == "version_not_served"
+
+
+def test_the_command_prints_what_it_found_or_why_it_did_not_look(
+    equipment: Equipment, forgetful: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered: list[int] = []
+    monkeypatch.setattr("worker.audit.__main__.get_settings", lambda: equipment.settings)
+    monkeypatch.setattr(os, "nice", lowered.append)  # this process runs other tests, too
+    command = typer.Typer()
+    command.command()(main)
+    asked = ["--model", str(forgetful.id), "--references", "2", "--retrained", "2"]
+
+    done = CliRunner().invoke(command, [*asked, "--version", "2", "--output", str(tmp_path / "report.json")])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert done.stdout.splitlines()[: len(report["findings"])] == report["findings"]
+    assert "Not shown: That nothing is left" in done.stdout
+    assert lowered == [10]
+
+    refused = CliRunner().invoke(command, [*asked, "--version", "1"])
+    assert refused.exit_code == 1
+    assert "nothing_forgotten: This version has forgotten nothing" in refused.stderr
 
 
 def test_two_of_the_same_do_not_run_at_once(tmp_path: Path) -> None:
