@@ -41,6 +41,7 @@ FORGET = 150
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="100 and above are for development")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--retrained", type=int, default=8)
     parser.add_argument("--method", default="interference_aware")
@@ -55,7 +56,7 @@ def main() -> None:
     rows: dict[str, Any] = {}
     if options.resume and file.exists():
         rows = json.loads(file.read_text())
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         if str(seed) in rows:
             continue
         started = time.process_time()

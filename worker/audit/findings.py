@@ -42,11 +42,18 @@ def _membership(task: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, bo
     for attack in ATTACKS:
         found = figures["attacks"][attack]
         for name, called in JUDGED.items():
-            one, floor = found[name], found["retrained"]["auc"]
+            one, floor = found[name], found["retrained"]
+            beyond = one["beyond_retraining"]
             areas = (
-                f"area {one['auc']:.3f}, and {floor:.3f} on retrained networks, which never saw it "
-                f"(difference {one['beyond_retraining']:+.3f} ± {1.96 * one['standard_error_of_that']:.3f})"
+                f"area {one['auc']:.3f}, and {floor['auc']:.3f} on retrained networks, which never saw it "
+                f"(± {1.96 * beyond['auc']['standard_error']:.3f})"
             )
+            if beyond["tpr_at_1_fpr"] is not None:
+                error = 1.96 * beyond["tpr_at_1_fpr"]["standard_error"]
+                areas += (
+                    f"; caught at 1 % false alarms {100 * one['tpr_at_1_fpr']:.1f} %, and "
+                    f"{100 * floor['tpr_at_1_fpr']:.1f} % (± {100 * error:.1f})"
+                )
             if one["seen"]:
                 yield (
                     f"SEEN: {CALLED[attack]} tells forgotten {task!r} from unseen in {called}: {areas}.",
@@ -61,8 +68,8 @@ def _relearning(task: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, bo
     for name, called in JUDGED.items():
         one = figures[name]
         times = (
-            f"{_passes(one['passes'])} to {figures['level']:.1f} points less 5 %, and "
-            f"{_passes(one['unseen'])} on as much data never learned; retrained networks "
+            f"{_passes(one['passes'])} over it to {figures['level']:.1f} points less 5 %, and "
+            f"{_passes(one['unseen'])} over as much data never learned; retrained networks "
             f"{_passes(floor['passes'])} and {_passes(floor['unseen'])}"
         )
         if one["seen"]:
@@ -79,4 +86,4 @@ def _relearning(task: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, bo
 
 
 def _passes(passes: float | None) -> str:
-    return "never all the way" if passes is None else f"{passes:.0f} instance passes"
+    return "never all the way" if passes is None else f"{passes:.0f} passes"

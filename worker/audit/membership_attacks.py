@@ -8,7 +8,7 @@ such networks say, to either side? What was pushed down and what was missed woul
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, mean, stdev
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from worker.engine.evaluation.rmia import (
 )
 
 ATTACKS = ("loss", "rmia", "unusual")
+MEASURES = ("auc", "tpr_at_1_fpr")
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def attack_task(
     seed: int,
 ) -> dict[str, Any]:
     """The figures of one task. `networks`: those to be judged, by name. `seen`: further from what is found
-    on retrained networks than chance explains, allowing it one look in twenty over all tasks and attacks
-    (Bonferroni).
+    on retrained networks than chance explains, allowing it one look in twenty over all tasks, attacks
+    and measures (Bonferroni).
     """
-    critical = NormalDist().inv_cdf(1 - 0.05 / (2 * len(ATTACKS) * len(subject.attacked)))
+    critical = NormalDist().inv_cdf(1 - 0.05 / (2 * len(ATTACKS) * len(MEASURES) * len(subject.attacked)))
     lens = _Lens.through(subject, parts, column, references)
     members, others = lens.members, lens.others
     floor = [lens.scores(answers) for answers in retrained]
@@ -71,25 +72,16 @@ def attack_task(
     }
     judged = {name: lens.scores(answers) for name, answers in networks.items()}
     for attack in ATTACKS:
-        measured = [_figures(scores[attack], seed) for scores in floor]
-        areas = torch.tensor([figures["auc"] for figures, _ in measured], dtype=torch.float64)
-        spread = float(areas.std()) if len(areas) > 1 else 0.0
-        draws = torch.stack([drawn for _, drawn in measured]).mean(dim=0)
-        entry: dict[str, Any] = {
-            "retrained": {
-                "auc": round(float(areas.mean()), 6),
-                "standard_deviation": round(spread, 6) if len(areas) > 1 else None,
-                "each": [figures for figures, _ in measured],
-            }
-        }
+        floor_figures = [_Figures.of(scores[attack], seed) for scores in floor]
+        entry: dict[str, Any] = {"retrained": {"each": [figures.found for figures in floor_figures]}}
+        for measure in MEASURES:
+            entry["retrained"] |= _middle(floor_figures, measure)
         for name, scores in judged.items():
-            figures, drawn = _figures(scores[attack], seed)
-            error = sqrt(float((drawn - draws).var()) + spread**2 * (1 + 1 / len(areas)))
-            difference = figures["auc"] - float(areas.mean())
-            entry[name] = figures | {
-                "beyond_retraining": round(difference, 6),
-                "standard_error_of_that": round(error, 6),
-                "seen": abs(difference) > critical * error,
+            figures = _Figures.of(scores[attack], seed)
+            beyond = {measure: _beyond(figures, floor_figures, measure, critical) for measure in MEASURES}
+            entry[name] = figures.found | {
+                "beyond_retraining": beyond,
+                "seen": any(one is not None and one["seen"] for one in beyond.values()),
             }
         found["attacks"][attack] = entry
     return found
@@ -150,13 +142,42 @@ class _Lens:
         return likelihood_ratios(likelihoods(losses[:, self.column], self.scale), self.average[part])
 
 
-def _figures(scores: tuple[Tensor, Tensor], seed: int) -> tuple[dict[str, Any], Tensor]:
-    """One attack on one network, and the draws of its area's bootstrap."""
-    members, others = scores
-    draws = resampled(members, others, seed=seed)
-    areas = areas_under_curves(*draws)
-    figures: dict[str, Any] = dict(membership(members, others) or {})
-    figures["auc_interval"] = interval(areas)
-    if figures["tpr_at_1_fpr"] is not None:
-        figures["tpr_at_1_fpr_interval"] = interval(true_positive_rates(*draws, 0.01))
-    return figures, areas
+@dataclass(frozen=True)
+class _Figures:
+    """One attack on one network, and its bootstrap's draws (R,) of each of `MEASURES`."""
+
+    found: dict[str, Any]
+    draws: Mapping[str, Tensor]
+
+    @staticmethod
+    def of(scores: tuple[Tensor, Tensor], seed: int) -> "_Figures":
+        found: dict[str, Any] = dict(membership(*scores) or {})
+        samples = resampled(*scores, seed=seed)
+        draws = {"auc": areas_under_curves(*samples)}
+        if found["tpr_at_1_fpr"] is not None:
+            draws["tpr_at_1_fpr"] = true_positive_rates(*samples, 0.01)
+        return _Figures(found | {f"{name}_interval": interval(drawn) for name, drawn in draws.items()}, draws)
+
+
+def _middle(floor: Sequence[_Figures], measure: str) -> dict[str, float]:
+    """Of the retrained networks; nothing where it could not be measured."""
+    if measure not in floor[0].draws:
+        return {}
+    values = [figures.found[measure] for figures in floor]
+    return {measure: round(mean(values), 6), f"{measure}_standard_deviation": round(stdev(values), 6)}
+
+
+def _beyond(one: _Figures, floor: Sequence[_Figures], measure: str, critical: float) -> dict[str, Any] | None:
+    """The difference from the mean of the retrained networks. Its error is that of the same instances drawn
+    for both, and that of one more retrained network beside the mean of these."""
+    if measure not in one.draws:
+        return None
+    values = [figures.found[measure] for figures in floor]
+    drawn = one.draws[measure] - torch.stack([figures.draws[measure] for figures in floor]).mean(dim=0)
+    error = sqrt(float(drawn.var()) + stdev(values) ** 2 * (1 + 1 / len(values)))
+    difference = one.found[measure] - mean(values)
+    return {
+        "difference": round(difference, 6),
+        "standard_error": round(error, 6),
+        "seen": abs(difference) > critical * error,
+    }
