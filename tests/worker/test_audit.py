@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.worker.world import World
 from worker.audit.__main__ import main
 from worker.audit.command import Stored, audit
 from worker.audit.subject import Effort
-from worker.audit.work_folder import work_folder
+from worker.audit.work_folder import SECONDS_TO_GO_ON, work_folder
 from worker.engine.contract import Refused
 from worker.equipment import Equipment
 from worker.run import run_next
@@ -205,6 +206,12 @@ def test_two_of_the_same_do_not_run_at_once(tmp_path: Path) -> None:
         work_folder(tmp_path, "the same"),
     ):
         pass
+    old = time.time() - 1.01 * SECONDS_TO_GO_ON
+    for file in held.path.glob("*"):
+        os.utime(file, (old, old))
+    with work_folder(tmp_path, "another"):
+        assert not held.path.exists()  # nobody went on with it
+    held.path.mkdir()
     monitor = held.monitor("reference-1", lambda *_: None)
     monitor.save({"step": 3, "network": {"weight": torch.ones(2)}})
     resumed = monitor.resume()

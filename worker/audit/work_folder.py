@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from worker.engine.checkpoint import new_layout, read_checkpoint, write_checkpoi
 from worker.engine.contract import Refused
 from worker.jobs.snapshot_format import read_snapshot, write_snapshot
 
+SECONDS_TO_GO_ON = 7 * 24 * 3600.0
 _LOCK = "lock"
 
 
@@ -75,7 +77,9 @@ class NetworkMonitor:
 
 @contextmanager
 def work_folder(cache: Path, *depends_on: object) -> Iterator[WorkFolder]:
-    """Held by this process until the end. Raises `Refused("audit_running")` while another one holds it."""
+    """Held by this process until the end. Raises `Refused("audit_running")` while another one holds it.
+    What other looks have left, and nobody has gone on with for `SECONDS_TO_GO_ON`, is removed."""
+    _remove_abandoned(cache / "audits")
     name = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:32]
     path = cache / "audits" / name
     path.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -89,3 +93,22 @@ def work_folder(cache: Path, *depends_on: object) -> Iterator[WorkFolder]:
         if not os.path.samestat(os.fstat(lock.fileno()), (path / _LOCK).stat()):  # removed as it ended
             raise Refused("audit_running", "The same look has just ended; its report is stored.")
         yield WorkFolder(path)
+
+
+def _remove_abandoned(audits: Path) -> None:
+    for folder in audits.glob("*"):
+        newest = max((file.stat().st_mtime for file in folder.glob("*")), default=folder.stat().st_mtime)
+        if time.time() - newest > SECONDS_TO_GO_ON and not _is_held(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """A network may take longer to train than that."""
+    try:
+        with (folder / _LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
