@@ -39,6 +39,7 @@ from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
+from app.registered_models.audit_endpoints import router as version_audits
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
 from app.registered_models.life_endpoints import router as life_of_models
@@ -55,6 +56,7 @@ ROUTERS = (
     registered_models,
     checkpoints,
     life_of_models,
+    version_audits,
     instance_lists,
     lookups,
     audit,

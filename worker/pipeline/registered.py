@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from sqlalchemy import select
@@ -16,10 +16,29 @@ from worker.engine.checkpoint import CheckpointLayout, read_checkpoint
 from worker.engine.contract import Data, Recipe, Refused, TaskSpec
 from worker.engine.data import open_data
 from worker.engine.networks import build_network
-from worker.jobs.running import Running
+from worker.equipment import Equipment
 from worker.pipeline.fetch import fetch
 from worker.pipeline.seeds import seed_of
 from worker.pipeline.verification import has_fingerprint
+
+
+class Checks(Protocol):
+    """`check` is called between two pieces of work, and may raise to end it."""
+
+    def check(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Who reads: a run of a job, or a look at a version. `folder` is its own, for copies."""
+
+    @property
+    def equipment(self) -> Equipment: ...
+
+    @property
+    def monitor(self) -> Checks: ...
+
+    @property
+    def folder(self) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -80,12 +99,12 @@ def read_stored_checkpoint(session: Session, version_id: uuid.UUID) -> StoredChe
     return StoredCheckpoint(version_id, artifact.path, artifact.sha256)
 
 
-def open_training_data(running: Running, registered: Registered) -> Data:
+def open_training_data(reader: Reader, registered: Registered) -> Data:
     """Raises `Refused`: data_vanished, data_changed, and what the format refuses."""
-    return _open(running, registered, registered.url, registered.fingerprint, "training data")
+    return _open(reader, registered, registered.url, registered.fingerprint, "training data")
 
 
-def open_holdout(running: Running, registered: Registered) -> Data:
+def open_holdout(reader: Reader, registered: Registered) -> Data:
     """Raises `Refused`: holdout_missing, data_vanished, data_changed, and what the format refuses."""
     if registered.holdout_url is None:
         raise Refused(
@@ -93,19 +112,19 @@ def open_holdout(running: Running, registered: Registered) -> Data:
             "The data set has no holdout: without data that the network never saw nothing can be measured. "
             "Register the data with a holdout_url.",
         )
-    return _open(running, registered, registered.holdout_url, registered.holdout_fingerprint, "holdout")
+    return _open(reader, registered, registered.holdout_url, registered.holdout_fingerprint, "holdout")
 
 
 def load_network(
-    running: Running, registered: Registered, stored: StoredCheckpoint
+    reader: Reader, registered: Registered, stored: StoredCheckpoint
 ) -> tuple[nn.Module, CheckpointLayout]:
     """The registered network with a stored version's values.
 
     Raises `Refused`: checkpoint_vanished, checkpoint_damaged, and what the engine refuses.
     """
-    path = running.folder / f"{stored.version_id}.safetensors"
+    path = reader.folder / f"{stored.version_id}.safetensors"
     try:
-        written = running.equipment.storage.copy_to(stored.path, path, running.monitor.check)
+        written = reader.equipment.storage.copy_to(stored.path, path, reader.monitor.check)
     except NotStored as error:
         raise Refused("checkpoint_vanished", "The checkpoint's bytes are gone from the storage.") from error
     except Damaged as error:
@@ -124,14 +143,14 @@ def read_network(registered: Registered, path: Path) -> tuple[nn.Module, Checkpo
     return network, read_checkpoint(path, network)
 
 
-def _open(running: Running, registered: Registered, url: str, fingerprint: str | None, what: str) -> Data:
-    cache = Path(running.equipment.settings.cache_folder)
-    path = fetch(url, registered.roots, cache, check=running.monitor.check)
+def _open(reader: Reader, registered: Registered, url: str, fingerprint: str | None, what: str) -> Data:
+    cache = Path(reader.equipment.settings.cache_folder)
+    path = fetch(url, registered.roots, cache, check=reader.monitor.check)
     if not has_fingerprint(registered.format, path, fingerprint, cache):
         raise Refused(
             "data_changed",
             f"The {what} is not what was registered: its contents have changed. Put it back as it was, "
             "or register the new data as a data set of its own.",
         )
-    running.monitor.check()
+    reader.monitor.check()
     return open_data(registered.format, path, registered.tasks)

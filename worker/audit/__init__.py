@@ -1,0 +1,1 @@
+"""A stronger look at a published version than its own report takes: `python -m worker.audit`."""
