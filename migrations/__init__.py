@@ -9,9 +9,12 @@ from sqlalchemy import Connection
 HERE = Path(__file__).parent
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema up to `revision`, in the caller's transaction."""
-    command.upgrade(_config(connection), revision)
+def upgrade(connection: Connection, revision: str = "head", in_use: bool = False) -> None:
+    """Bring the schema up to `revision`: in the caller's transaction, or `in_use`, on a connection without
+    one, as `migrations.online` says."""
+    config = _config(connection)
+    config.attributes["online"] = in_use
+    command.upgrade(config, revision)
 
 
 def downgrade(connection: Connection, revision: str = "base") -> None:

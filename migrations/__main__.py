@@ -6,11 +6,14 @@ LETHE_WORKER_DATABASE_URL, where these name the roles: the schema itself gives t
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from psycopg import sql
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
-from migrations import upgrade
+from migrations.online import upgrade_in_use
 
 ROLES = {"lethe_app": "LETHE_DATABASE_URL", "lethe_worker": "LETHE_WORKER_DATABASE_URL"}
 
@@ -21,15 +24,24 @@ def main() -> int:
         print("Set LETHE_OWNER_DATABASE_URL to the database's URL as its owner.", file=sys.stderr)
         return 2
     engine = create_engine(owner)
+    with _alone(engine):
+        upgrade_in_use(engine)
     with engine.begin() as connection:
-        # Two migrators at once: the second waits, and finds nothing left to do.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lethe migrations'))"))
-        upgrade(connection)
         for role, variable in ROLES.items():
             _set_password(connection, role, os.environ.get(variable))
     engine.dispose()
     print("The schema is up to date.", file=sys.stderr)
     return 0
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Two migrators at once: the second finds nothing left to do. It asks again and again instead of waiting:
+    an index that is made meanwhile would wait for its waiting."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext('lethe migrations'))")):
+            time.sleep(0.2)
+        yield
 
 
 def _set_password(connection: Connection, role: str, url: str | None) -> None:

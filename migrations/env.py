@@ -12,6 +12,6 @@ if connection is None:
         context.configure(connection=own, target_metadata=Base.metadata)
         context.run_migrations()
 else:
-    context.configure(connection=connection, target_metadata=Base.metadata)
+    context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()

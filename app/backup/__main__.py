@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Folder = Annotated[Path, typer.Argument(help="The folder of one backup")]
 Programs = Annotated[
-    Path | None, typer.Option(help="The folder of pg_dump and pg_restore; else those on the PATH")
+    Path | None, typer.Option(help="The folder of pg_dump and pg_restore; else the wheel's, or the PATH's")
 ]
 
 

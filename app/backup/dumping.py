@@ -47,7 +47,7 @@ def load(database_url: str, file: Path, programs: Path | None) -> None:
 
 
 def find_program(program: str, programs: Path | None) -> str | None:
-    """In the folder that was named, on the PATH, or in the wheel that the embedded deployment uses."""
+    """In the folder that was named, in the wheel that the embedded deployment uses, or on the PATH."""
     if programs is not None:
         return str(programs / program)
     wheel = importlib.util.find_spec(WHEEL)
@@ -56,7 +56,7 @@ def find_program(program: str, programs: Path | None) -> str | None:
         if wheel and wheel.origin
         else []
     )
-    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(folders))
+    return shutil.which(program, path=os.pathsep.join(folders)) or shutil.which(program)
 
 
 def _run(program: str, options: Sequence[str], database_url: str, programs: Path | None) -> None:

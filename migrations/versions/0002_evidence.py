@@ -1,7 +1,7 @@
 """Evidence: the audit log's hash chain and its signed checkpoints, signing keys, certificates;
 and deadlines of requests.
 
-What was audited before is noted to be sealed, so that the chain begins with the first row.
+(Indexes on large tables, and what was audited before: in 0008.)
 
 Revision: 0002
 """
@@ -28,8 +28,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER note_unsealed ON audit_log")
     op.execute("DROP FUNCTION note_unsealed()")
-    op.execute("DROP INDEX ix_deletion_requests_uncertified")
-    op.execute("DROP INDEX ix_deletion_requests_sent_with_dates")
+    op.execute("DROP INDEX IF EXISTS ix_deletion_requests_uncertified")
+    op.execute("DROP INDEX IF EXISTS ix_deletion_requests_sent_with_dates")
     for column in ("certified_version_id", "acknowledge_by", "acknowledged_at", "extension", "alarms"):
         op.execute(f"ALTER TABLE deletion_requests DROP COLUMN {column}")
     op.execute(f"DROP TABLE {TABLES}")

@@ -65,10 +65,6 @@ ALTER TABLE deletion_requests ADD COLUMN extension JSONB
 ;
 ALTER TABLE deletion_requests ADD COLUMN alarms TEXT[] DEFAULT '{}' NOT NULL
 ;
-CREATE INDEX ix_deletion_requests_sent_with_dates ON deletion_requests (due_at) WHERE parent_id IS NULL AND due_at IS NOT NULL AND (status IS NULL OR status NOT IN ('succeeded', 'failed', 'cancelled'))
-;
-CREATE INDEX ix_deletion_requests_uncertified ON deletion_requests (finished_at) WHERE status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id
-;
 CREATE FUNCTION note_unsealed() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -105,5 +101,3 @@ GRANT SELECT, INSERT ON audit_checkpoints TO lethe_app
 GRANT SELECT, INSERT ON signing_keys TO lethe_app
 ;
 GRANT SELECT, INSERT ON certificates TO lethe_app
-;
-INSERT INTO audit_unsealed (entry_id) SELECT id FROM audit_log

@@ -135,12 +135,11 @@ class Queue:
         equipment = self.workers[worker]
         return claim_next(equipment.sessions, self.settings, equipment.name)
 
-    def beat(self, worker: int, claim: Claim, loaded: list[uuid.UUID] | None) -> Order | None:
+    def beat(self, worker: int, claim: Claim, loaded: list[uuid.UUID]) -> Order | None:
         watchdog = Watchdog(3600.0, lambda: None)
         engine = self.workers[worker].heartbeats
         heartbeat = Heartbeat(engine, claim, self.settings.lease_seconds, lambda: None, watchdog)
-        if loaded is not None:
-            heartbeat.expect(len(loaded))
+        heartbeat.expect(len(loaded))
         heartbeat.beat()
         return heartbeat.order
 

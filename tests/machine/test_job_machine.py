@@ -74,13 +74,13 @@ def test_whatever_the_order_the_promises_hold(queue: Queue) -> None:
 
 
 class JobMachine(RuleBasedStateMachine):
-    """`held` is what each worker believes it holds, and the requests that it has loaded, if it has."""
+    """`held` is what each worker believes it holds, and the requests that it has loaded."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__()
         self.queue = queue
         self.models: list[RegisteredModel] = []
-        self.held: dict[int, tuple[Claim, list[uuid.UUID] | None]] = {}
+        self.held: dict[int, tuple[Claim, list[uuid.UUID]]] = {}
         self.over: dict[uuid.UUID, str] = {}
         self.open: list[uuid.UUID] = []
 
@@ -102,7 +102,9 @@ class JobMachine(RuleBasedStateMachine):
         self.queue.post(self.models[data.draw(MODELS)])
 
     def post_and_claim(self, data: st.DataObject) -> None:
-        self.post(data)
+        model = self.models[data.draw(MODELS)]
+        for _ in range(data.draw(st.sampled_from([1, 2, 2]))):
+            self.queue.post(model)
         self.claim(data.draw(WORKERS))
 
     def lose(self, data: st.DataObject) -> None:
@@ -147,7 +149,7 @@ class JobMachine(RuleBasedStateMachine):
         """A worker that believes it still has a job is a new process after a crash."""
         claim = self.queue.claim(worker)
         if claim is not None:
-            self.held[worker] = claim, None
+            self.held[worker] = claim, self.queue.wanted(claim)
 
     def step(self, worker: int, act: str) -> None:
         claim, loaded = self.held[worker]
@@ -157,9 +159,9 @@ class JobMachine(RuleBasedStateMachine):
             expected = self._order(claim, loaded)
             assert self.queue.beat(worker, claim, loaded) == expected
         elif act == "publish":
-            self._publish(worker, claim, self.queue.wanted(claim) if loaded is None else loaded)
+            self._publish(worker, claim, loaded)
         elif act == "hold":
-            self._hold(worker, claim, self.queue.wanted(claim) if loaded is None else loaded)
+            self._hold(worker, claim, loaded)
         elif act == "break_down":
             self._act(worker, claim, lambda: self.queue.break_down(worker, claim))
         else:
@@ -198,14 +200,14 @@ class JobMachine(RuleBasedStateMachine):
         self.promises()
         assert pairs_that_differ(self.queue) == 0
 
-    def _order(self, claim: Claim, loaded: list[uuid.UUID] | None) -> Order | None:
+    def _order(self, claim: Claim, loaded: list[uuid.UUID]) -> Order | None:
         """What the heartbeat has to bring in."""
         if not self.queue.holds(claim):
             return Order.LOST
         wanted = len(self.queue.wanted(claim))
         if self.queue.ordered_to_cancel(claim) or (loaded and not wanted):
             return Order.CANCEL
-        return Order.RESTART if loaded is not None and wanted < len(loaded) else None
+        return Order.RESTART if wanted < len(loaded) else None
 
     def _publish(self, worker: int, claim: Claim, requests: list[uuid.UUID]) -> None:
         if not requests and not claim.approved:

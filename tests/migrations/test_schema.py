@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from migrations import downgrade, upgrade
+from migrations.online import upgrade_in_use
 from models import Base
 from models.states import MACHINES
 
@@ -51,6 +53,36 @@ def test_tables_and_migrations_make_the_same_schema(
     assert _dump(pg_dump, owner) == _dump(pg_dump, from_tables)
     assert _rows(owner) == _rows(from_tables)
     from_tables.dispose()
+
+
+def test_a_database_in_use_is_migrated_without_long_locks_to_the_same_schema(
+    owner: Engine, other_empty_database: str, pg_dump: str
+) -> None:
+    """While somebody reads a table that is to be changed, nothing waits longer than a moment; the next try
+    goes on. What was audited before is noted."""
+    other = create_engine(other_empty_database)
+    for engine in (owner, other):
+        with engine.begin() as connection:
+            upgrade(connection, "0001")
+            connection.execute(
+                text(
+                    "WITH made AS (INSERT INTO tenants (id, name, allowed_roots)"
+                    " VALUES (gen_random_uuid(), 'acme', '{}') RETURNING id)"
+                    " INSERT INTO audit_log (tenant_id, actor, action) SELECT id, 'operator', 'old' FROM made"
+                )
+            )
+    with owner.connect() as reader:
+        reader.execute(text("SELECT FROM deletion_requests"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            upgrade_in_use(owner, tries=2, lock_seconds=0.05)
+    upgrade_in_use(owner, tries=1)
+    upgrade_in_use(owner, tries=1)
+    with other.begin() as connection:
+        upgrade(connection)
+    assert _dump(pg_dump, owner) == _dump(pg_dump, other)
+    with owner.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM audit_unsealed")) == 1
+    other.dispose()
 
 
 def test_every_machine_is_in_the_database(owner: Engine) -> None:

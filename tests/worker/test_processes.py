@@ -57,3 +57,5 @@ def test_a_killed_worker_loses_its_job_and_another_attempt_finishes_it_and_sigte
         assert (released.status, released.attempt, released.lease_holder) == ("queued", 0, None)
         assert released.snapshot_artifact_id is not None
         assert world.request(request.id).status == "queued"
+    # A second that each start of a worker would take, and each return of the broker.
+    assert "mingle" not in (tmp_path / "worker.log").read_text()
