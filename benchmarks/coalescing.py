@@ -97,8 +97,8 @@ def _report(found: dict[str, list[Seconds]], options: argparse.Namespace) -> str
         "Processor seconds of the engine, means.\n\n"
         "| job | unlearning | evaluating | both | of one request of 100 |\n|---|---:|---:|---:|---:|\n"
         f"{rows}\n100 requests of one instance in one job cost {many / one:.2f} times as much as one "
-        f"request of 100 instances. One after the other they would cost {100 * single / many:.0f} times as "
-        "much as together.\n"
+        f"request of 100 instances. One after the other they would cost {100 * single / many:.0f} times "
+        "as much as together.\n"
     )
 
 
