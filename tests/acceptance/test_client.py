@@ -1,6 +1,7 @@
 """The client and its command against a real service with a real worker."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from lethe.command import main
 from tests.acceptance.conftest import NETWORK, RECIPE, TASKS, Sample, Service, make_sample
 
 Command = Callable[..., Any]
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "client.md"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def command(service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("LETHE_API_KEY", service.key)
 
     def run(*arguments: str | Path, status: int = 0) -> Any:
+        capsys.readouterr()
         found = main([*map(str, arguments), "--json"])
         said = capsys.readouterr()
         assert found == status, said.out + said.err
@@ -124,3 +127,19 @@ def service_bytes(service: Service, model: str) -> bytes:
         headers={"Authorization": f"Bearer {service.key}"},
     )
     return answer.content
+
+
+def test_the_quick_start(
+    service: Service,
+    sample: Sample,
+    name: str,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    block = re.search(r"<!-- quick start:.*?-->\n```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(tmp_path)
+    exec(block[1].replace('"people"', repr(name)), {})
+    found = command("verify", "certificate.json", "--key", "keys.json", "--checkpoint", "people.safetensors")
+    assert found["verified"] is True
