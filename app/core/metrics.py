@@ -15,6 +15,8 @@ OLDEST_QUEUED_SECONDS = Gauge("lethe_jobs_oldest_queued_seconds", "Age of the ol
 RUNNING_JOBS = Gauge("lethe_jobs_running", "Jobs that a worker holds")
 REVIEWED_JOBS = Gauge("lethe_jobs_needs_review", "Jobs whose candidate waits for a person")
 UNSENT = Gauge("lethe_outbox_unsent", "Wake-ups that the relay has not sent yet")
+WEBHOOKS_FAILING = Gauge("lethe_webhooks_failing", "Webhook deliveries that failed and will be tried again")
+WEBHOOKS_GIVEN_UP = Gauge("lethe_webhooks_given_up_last_day", "Webhook deliveries that became dead letters")
 EXPIRED_LEASES = Gauge("lethe_leases_expired", "Jobs whose lease has run out and that nobody reclaimed yet")
 
 # What names tenants and their models is not for everybody: a registry of its own.

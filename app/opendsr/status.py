@@ -14,7 +14,8 @@ CASE WHEN r.stub_status IS NOT NULL THEN r.stub_status
       WHEN array_agg(d.status) <@ '{succeeded,cancelled}' THEN 'completed'
       ELSE 'in_progress' END
     FROM deletion_requests d
-    WHERE d.status IS NOT NULL AND r.deletion_request_id IN (d.id, d.parent_id)
+    WHERE d.status IS NOT NULL
+      AND (d.id = r.deletion_request_id OR d.parent_id = r.deletion_request_id)
   ) END
 """
-"""`r.deletion_request_id IN (d.id, d.parent_id)`: itself, or its children when it is on a data set."""
+"""Of the deletion request itself, or of its children when it is on a data set and has none of its own."""

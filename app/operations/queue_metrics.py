@@ -21,7 +21,10 @@ SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
   count(*) FILTER (WHERE lease_expires_at < now()) AS expired,
   coalesce(extract(epoch FROM now() - min(created_at)
     FILTER (WHERE status = 'queued' AND not_before <= now())), 0) AS oldest,
-  (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent
+  (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent,
+  (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending' AND attempts > 0) AS failing,
+  (SELECT count(*) FROM webhook_deliveries
+   WHERE status <> 'pending' AND status = 'dead' AND finished_at > now() - interval '1 day') AS given_up
 FROM jobs WHERE status IN ('queued', 'running', 'cancelling', 'needs_review')
 """)
 _MODELS = text("""
@@ -97,6 +100,8 @@ async def _refresh(session: AsyncSession) -> None:
     metrics.EXPIRED_LEASES.set(row.expired)
     metrics.OLDEST_QUEUED_SECONDS.set(float(row.oldest))
     metrics.UNSENT.set(row.unsent)
+    metrics.WEBHOOKS_FAILING.set(row.failing)
+    metrics.WEBHOOKS_GIVEN_UP.set(row.given_up)
     await _refresh_models(session)
     await _refresh_labelled(session, _ATTEMPTS, metrics.ATTEMPTS)
     await _refresh_labelled(session, _FAILURES, metrics.FAILURES)

@@ -28,7 +28,6 @@ _PASSED_ON = (
     "sha256",
     "date",
     "instances",
-    "by_version",
 )
 
 

@@ -11,7 +11,7 @@ from alembic import op
 from migrations.online import create_index, outside_of_a_transaction
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,9 +1,13 @@
 """Webhooks over HTTP: what is refused, and who may."""
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.webhooks.event_types import EVENT_TYPES, GROUPS
 from tests.app.conftest import calling
 from tests.app.world import World
 from tests.webhooks.receiver import Receiver
@@ -11,23 +15,25 @@ from tests.webhooks.receiver import Receiver
 pytestmark = pytest.mark.anyio
 
 HOOKS = "/v1/webhooks"
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [
-        ({"url": "https://10.0.0.1/"}, "receiver_not_allowed"),
-        ({"url": "https://[::ffff:10.0.0.1]/"}, "receiver_not_allowed"),
-        ({"url": "https://user:pw@example.com/"}, "validation_error"),
-        ({"url": "gopher://example.com/"}, "validation_error"),
-        ({"url": "https://example.com/", "events": ["request.suceeded"]}, "validation_error"),
-        ({"url": "https://example.com/", "events": []}, "validation_error"),
-        ({"url": "https://example.com/", "secret": "mine"}, "validation_error"),
-    ],
-)
-async def test_bad_input_is_refused(client: httpx.AsyncClient, sent: object, code: str) -> None:
-    answer = await client.post(HOOKS, json=sent)
-    assert (answer.status_code, answer.json()["code"]) == (422, code)
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"url": "https://10.0.0.1/"}, "receiver_not_allowed"),
+    ({"url": "https://[::ffff:10.0.0.1]/"}, "receiver_not_allowed"),
+    ({"url": "https://user:pw@example.com/"}, "validation_error"),
+    ({"url": "gopher://example.com/"}, "validation_error"),
+    ({"url": "https://example.com/", "events": ["request.suceeded"]}, "validation_error"),
+    ({"url": "https://example.com/", "events": []}, "validation_error"),
+    ({"url": "https://example.com/", "secret": "mine"}, "validation_error"),
+]
+
+
+async def test_bad_input_is_refused(client: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    for sent, code in REFUSED:
+        with subtests.test(str(sent)):
+            answer = await client.post(HOOKS, json=sent)
+            assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
 async def test_only_administrators_and_only_so_many(
@@ -64,3 +70,19 @@ async def test_a_ping_goes_to_one_endpoint_and_a_disabled_one_has_none(
     assert world.rows("SELECT endpoint_id::text FROM webhook_deliveries") == [(hook["id"],)]
     assert (await client.patch(f"{HOOKS}/{hook['id']}", json={"enabled": False})).json()["enabled"] is False
     assert (await client.post(f"{HOOKS}/{hook['id']}/ping")).json()["code"] == "webhook_disabled"
+
+
+def test_every_event_that_the_code_writes_can_be_subscribed_to() -> None:
+    """`note` puts `job.` before what it is given."""
+    groups = "|".join(GROUPS)
+    written: set[str] = set()
+    for folder in ("app", "worker"):
+        for source in (ROOT / folder).rglob("*.py"):
+            code = source.read_text()
+            written |= set(re.findall(rf"\bevent\([^\"()]*\"((?:{groups})\.[a-z_]+)\"", code))
+            for statement in re.findall(r"INSERT INTO events(.*?)\"\"\"", code, re.S):
+                written |= set(re.findall(rf"'((?:{groups})\.[a-z_]+)'", statement))
+            noted = re.findall(r"changes\.note\(\s*session, caller, job, \"([a-z_]+)\"", code)
+            written |= {f"job.{what}" for what in noted}
+    assert {"job.approved", "version.published", "version.superseded", "model.ready"} <= written
+    assert written <= set(EVENT_TYPES)
