@@ -15,10 +15,16 @@ UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
     "PUT /v1/models/{model}/aliases/{alias}": {"version": 1},
     "POST /v1/jobs/{job_id}/approve": {"reason": "x"},
+    "PUT /v1/models/{model}/dataset": {"dataset": "scans"},
+    "PUT /v1/models/{model}/retention": {"quarantine_after": 1, "delete_after": 1},
+    "POST /v1/models/{model}/versions/{version}/release": {"reason": "x"},
+    "POST /v1/models/{model}/holds": {"reason": "x"},
+    "POST /v1/models/{model}/holds/{hold_id}/lift": {"reason": "x"},
+    "POST /v1/models/{model}/destroy": {"reason": "x"},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.
-FIXED = {"alias": "champion", "version": "1"}
+FIXED = {"alias": "champion", "version": "1", "hold_id": UNKNOWN}
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:

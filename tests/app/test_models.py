@@ -44,6 +44,8 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
         "visits": 60,
         "gates": {"retained_drop": 5.0, "unnamed_drop": 5.0, "forget_excess": 10.0},
         "on_miss": "needs_review",
+        "quarantine_after": 7.0,
+        "delete_after": 23.0,
     }
     assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]
     assert (await client.get("/v1/models/reader")).json() == made

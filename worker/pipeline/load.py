@@ -25,6 +25,8 @@ from worker.pipeline.registered import (
 )
 from worker.pipeline.seeds import seed_of
 
+EXACT = "retrain"
+
 # Row numbers are those of validation: the data's fingerprint is compared before they are used.
 _REQUESTED = text("""
 SELECT request.id, request.tasks, request.http_request_id,
@@ -59,12 +61,33 @@ ORDER BY ledger.deletion_request_id, ledger.task
 """)
 
 
+# Instances that are gone from the data, and not forgotten yet: deleted at the source before it came to this.
+_GONE = text("""
+SELECT request.id, count(*) AS instances
+FROM deletion_requests AS request
+JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
+WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel_requested_at IS NULL
+  AND NOT EXISTS (
+    SELECT FROM dataset_instances AS instance
+    WHERE instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
+  )
+  AND EXISTS (
+    SELECT FROM unnest(request.tasks) AS task WHERE NOT EXISTS (
+      SELECT FROM forgotten_supervision AS ledger
+      WHERE ledger.registered_model_id = :model_id AND ledger.instance_hash = item.instance_hash
+        AND ledger.task = task AND ledger.version_id IS NOT NULL
+    )
+  )
+GROUP BY request.id ORDER BY request.id
+""")
+
 LOGGED = 50  # ids of HTTP requests on one line, so that a request can be followed into the job it joined
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for."""
+    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for. `gone`: per
+    request, how many of its instances are no longer in the data."""
 
     registered: Registered
     base: StoredCheckpoint
@@ -72,18 +95,21 @@ class Loaded:
     problem: Problem
     audit: Data
     requests: tuple[uuid.UUID, ...]
+    gone: dict[str, int]
     seed: int
 
     @property
     def something_to_forget(self) -> bool:
         """False when all that the requests name was never learned, or was forgotten by an earlier job."""
+        if self.gone:
+            return True
         forget, present = self.problem.forget, self.problem.train.present
         earlier = ForgetSet(forget.instances, forget.tasks, (), forget.excluded)
         return not torch.equal(earlier.retained(present), forget.retained(present))
 
 
 def load(running: Running) -> Loaded:
-    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, checkpoint_damaged, …"""
+    """Raises `Refused`: data_vanished, data_changed, instances_gone, checkpoint_vanished, checkpoint_damaged, …"""
     claim = running.claim
     if claim.registered_model_id is None or claim.base_version_id is None:
         raise Refused("model_not_ready", "The model has no published version to start from.")
@@ -91,6 +117,14 @@ def load(running: Running) -> Loaded:
         registered = read_registered(session, claim.registered_model_id)
         base = read_stored_checkpoint(session, claim.base_version_id)
         requested, excluded = _forget_requests(session, registered, claim.job_id)
+        gone = _gone(session, registered, claim.job_id)
+    if gone and claim.method != EXACT:
+        raise Refused(
+            "instances_gone",
+            f"{sum(gone.values())} of the instances are no longer in the data, so that they cannot be unlearned "
+            "step by step: they were deleted at the source. Ask again with the method retrain, which trains "
+            "anew without them.",
+        )
     requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
     running.heartbeat.expect(len(requests))
     train = open_training_data(running, registered)
@@ -114,6 +148,7 @@ def load(running: Running) -> Loaded:
         ),
         audit=audit,
         requests=requests,
+        gone=gone,
         seed=seed_of("run", claim.job_id),
     )
 
@@ -144,6 +179,11 @@ def _forget_requests(
         for (reference, positions), tasks in tasks_of.items()
     )
     return requested, excluded
+
+
+def _gone(session: Session, registered: Registered, job_id: uuid.UUID) -> dict[str, int]:
+    bound = {"job_id": job_id, "model_id": registered.model_id, "dataset_id": registered.dataset_id}
+    return {str(row.id): int(row.instances) for row in session.execute(_GONE, bound)}
 
 
 def _rows(positions: list[int]) -> torch.Tensor:
