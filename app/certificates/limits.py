@@ -49,9 +49,9 @@ def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, A
     ]
     if gone:
         small.append(
-            f"How the model answers to {gone} of these instances: they were deleted at the source before this "
-            "version was made, so that nothing could be measured on them. The version was trained anew, on data "
-            "that does not have them."
+            f"How the model answers to {gone} of these instances: they were deleted at the source before "
+            "this version was made, so that nothing could be measured on them. The version was trained anew, "
+            "on data that does not have them."
         )
     return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, OLD_VERSIONS, *ALWAYS]
 

@@ -34,7 +34,7 @@ class NewDataset(Sent):
         None,
         min_length=1,
         max_length=128,
-        description="Name or id of the data set that this is a newer snapshot of: rows were deleted at the source",
+        description="Name or id of the data set that this is a newer snapshot of: rows are gone from it",
     )
 
 

@@ -65,7 +65,7 @@ async def _older(session: AsyncSession, caller: Caller, sent: NewDataset) -> uui
     older = await repository.find(session, caller.tenant_id, sent.refreshes or "")
     if older is None or older.status != DatasetStatus.READY or older.name == sent.name:
         raise InvalidInput(
-            "refreshes names no data set that is ready; register the snapshot after the data that it refreshes.",
+            "refreshes names no data set that is ready; register the snapshot after what it refreshes.",
             code="refreshes_unknown",
         )
     if older.format != sent.format:

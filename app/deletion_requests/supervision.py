@@ -76,8 +76,8 @@ _HOLD_MODEL = text("SELECT id FROM registered_models WHERE id = :model_id FOR NO
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`settled`: instances with nothing left to forget. `fresh`: per task, those with something. `gone`: those
-    with something that are no longer in the data."""
+    """`settled`: instances with nothing left to forget. `fresh`: per task, those with something. `gone`:
+    those with something that are no longer in the data."""
 
     settled: int
     fresh: tuple[int, ...]

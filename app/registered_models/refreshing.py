@@ -1,7 +1,7 @@
 """Moving a model to a newer snapshot of its data, from which rows were deleted at the source.
 
-The ledger goes on applying: instances are known by the same hashes. What waits is worked on with the new data.
-Requests that name instances which are gone from it cannot be unlearned step by step any more; they are
+The ledger goes on applying: instances are known by the same hashes. What waits is worked on with the new
+data. Requests that name instances which are gone from it cannot be unlearned step by step any more; they are
 retrained, which is exact.
 """
 
@@ -127,8 +127,8 @@ async def _check(session: AsyncSession, present: AnyRow, newer: AnyRow) -> None:
         )
     if present.hash_key_id != newer.hash_key_id:
         raise Conflict(
-            "The snapshot was indexed under another hash key than the data that it refreshes: the operator has "
-            "to run python -m app.admin rotate-hash-key first.",
+            "The snapshot was indexed under another hash key than what it refreshes: the operator has to "
+            "run python -m app.admin rotate-hash-key first.",
             code="hash_key_changed",
         )
 

@@ -71,7 +71,7 @@ def remaining(world: World) -> dict[str, int]:
 def refreshed(
     world: World, equipment: Equipment, model: RegisteredModel, tiny: Tiny, tmp_path: Path
 ) -> dict[str, Any]:
-    """p0 and p1 were forgotten; then a request for p2 and p5 came, and p0 and p2 were deleted at the source."""
+    """p0 and p1 were forgotten; then a request for p2 and p5 came; p0 and p2 were deleted at the source."""
     world.job_with_request(model, instances=["p0", "p1"])
     assert run_next(equipment)
     newer = snapshot(world, equipment, model, tiny, tmp_path, ["p0", "p2"])

@@ -86,8 +86,8 @@ LOGGED = 50  # ids of HTTP requests on one line, so that a request can be follow
 
 @dataclass(frozen=True)
 class Loaded:
-    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for. `gone`: per
-    request, how many of its instances are no longer in the data."""
+    """`audit` is the half of the holdout that no method sees; `requests` are those the run is for. `gone`:
+    per request, how many of its instances are no longer in the data."""
 
     registered: Registered
     base: StoredCheckpoint
@@ -109,7 +109,7 @@ class Loaded:
 
 
 def load(running: Running) -> Loaded:
-    """Raises `Refused`: data_vanished, data_changed, instances_gone, checkpoint_vanished, checkpoint_damaged, …"""
+    """Raises `Refused`: data_vanished, data_changed, instances_gone, checkpoint_vanished, …"""
     claim = running.claim
     if claim.registered_model_id is None or claim.base_version_id is None:
         raise Refused("model_not_ready", "The model has no published version to start from.")
@@ -121,9 +121,9 @@ def load(running: Running) -> Loaded:
     if gone and claim.method != EXACT:
         raise Refused(
             "instances_gone",
-            f"{sum(gone.values())} of the instances are no longer in the data, so that they cannot be unlearned "
-            "step by step: they were deleted at the source. Ask again with the method retrain, which trains "
-            "anew without them.",
+            f"{sum(gone.values())} of the instances are no longer in the data, so that they cannot be "
+            "unlearned step by step: they were deleted at the source. Ask again with the method retrain, "
+            "which trains anew without them.",
         )
     requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
     running.heartbeat.expect(len(requests))

@@ -105,7 +105,7 @@ def _accept(
 
 
 def _check_refreshed(session: Session, dataset: Dataset, train: Description) -> None:
-    """A snapshot has the targets of what it refreshes, in their order: models are moved from one to the other."""
+    """A snapshot has the targets of what it refreshes, in their order: models are moved to it."""
     if dataset.refreshes_id is None:
         return
     older = [target["name"] for target in session.get_one(Dataset, dataset.refreshes_id).targets or []]
