@@ -62,6 +62,8 @@ def of_disposal(erased: bool) -> list[str]:
             "That copies which left the service in the clear are gone: versions that somebody downloaded.",
             "That nobody kept a copy of the destroyed keys. The service keeps each in one place, outside of "
             "all backups; the operator answers for that place.",
+            "That a destroyed key cannot be recovered from the disk that it lay on. Each was wrapped by the "
+            "operator's master key, without which it opens nothing.",
         ]
     return [
         "That copies which left the service are gone: versions that somebody downloaded, and backups of the "

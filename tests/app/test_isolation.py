@@ -24,7 +24,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.
-FIXED = {"alias": "champion", "version": "1", "hold_id": UNKNOWN}
+FIXED = {"alias": "champion", "version": "1", "hold_id": str(uuid.UUID(int=7))}
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:
