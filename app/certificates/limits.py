@@ -35,8 +35,9 @@ NOTHING_LEFT = (
 )
 
 
-def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, Any]]) -> list[str]:
-    """`own`: the report's entries about this request, one per task."""
+def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, Any]], gone: int) -> list[str]:
+    """`own`: the report's entries about this request, one per task. `gone`: instances that were no longer in
+    the data."""
     if outcome == "nothing_left":
         return [NOTHING_LEFT, OLD_VERSIONS, *ALWAYS]
     small = [
@@ -46,6 +47,12 @@ def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, A
         for entry in own
         if entry.get("forget") is None
     ]
+    if gone:
+        small.append(
+            f"How the model answers to {gone} of these instances: they were deleted at the source before "
+            "this version was made, so that nothing could be measured on them. The version was trained anew, "
+            "on data that does not have them."
+        )
     return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, OLD_VERSIONS, *ALWAYS]
 
 
@@ -55,6 +62,8 @@ def of_disposal(erased: bool) -> list[str]:
             "That copies which left the service in the clear are gone: versions that somebody downloaded.",
             "That nobody kept a copy of the destroyed keys. The service keeps each in one place, outside of "
             "all backups; the operator answers for that place.",
+            "That a destroyed key cannot be recovered from the disk that it lay on. Each was wrapped by the "
+            "operator's master key, without which it opens nothing.",
         ]
     return [
         "That copies which left the service are gone: versions that somebody downloaded, and backups of the "

@@ -9,7 +9,7 @@ from app.core.rows import AnyRow
 from app.core.wire import rfc3339
 
 # Of a run's record, what concerns this request alone or all alike: never the ids of other requests.
-_PRIVATE_TO_THE_BATCH = ("requests", "residuals", "digests", "method", "guarantee")
+_PRIVATE_TO_THE_BATCH = ("requests", "residuals", "digests", "method", "guarantee", "gone_at_source")
 
 
 def subject_of(facts: Facts) -> dict[str, str]:
@@ -23,6 +23,7 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
     outcome = "unlearned" if request.unlearned else "nothing_left"
     guarantee = request.guarantee if request.unlearned else None
     own = _of_request(facts, facts.report.get("requests", []))
+    gone = int(run.get("gone_at_source", {}).get(str(request.id), 0)) if request.unlearned else 0
     predicate: dict[str, Any] = {
         "issued_at": rfc3339(request.at),
         "service": service_of(service),
@@ -36,7 +37,7 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
         "guarantee": guarantee,
         "supervision": _supervision(facts),
         "since_last_training": _line(facts.line),
-        "does_not_prove": of_unlearning(outcome, guarantee, own),
+        "does_not_prove": of_unlearning(outcome, guarantee, own, gone),
     }
     if request.unlearned:
         predicate |= {
@@ -50,7 +51,11 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
             "gates": facts.report.get("gates"),
             "tried": [_tried(record) for record in facts.report.get("rungs", [])],
             "earlier": _earlier(facts.report),
-            "data": {"training": request.fingerprint, "holdout": request.holdout_fingerprint},
+            "data": {
+                "training": request.fingerprint,
+                "holdout": request.holdout_fingerprint,
+                "gone_at_source": gone,
+            },
             "run": {key: value for key, value in run.items() if key not in _PRIVATE_TO_THE_BATCH},
         }
     return predicate

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
@@ -19,6 +20,14 @@ _JOB = (
     .correlate(Dataset)
     .scalar_subquery()
     .label("job")
+)
+_older = aliased(Dataset)
+_REFRESHES = (
+    select(_older.name)
+    .where(_older.tenant_id == Dataset.tenant_id, _older.id == Dataset.refreshes_id)
+    .correlate(Dataset)
+    .scalar_subquery()
+    .label("refreshes")
 )
 _SHOWN: tuple[Any, ...] = (
     Dataset.id,
@@ -36,6 +45,8 @@ _SHOWN: tuple[Any, ...] = (
     Dataset.targets,
     Dataset.created_at,
     Dataset.hash_key_id,
+    Dataset.refreshes_id,
+    _REFRESHES,
     _JOB,
 )
 

@@ -30,6 +30,12 @@ class NewDataset(Sent):
     format: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
         "arrays", description="arrays, nyuv2, cityscapes, or one that the operator has installed"
     )
+    refreshes: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Name or id of the data set that this is a newer snapshot of: rows are gone from it",
+    )
 
 
 class DatasetView(Answer):
@@ -46,5 +52,6 @@ class DatasetView(Answer):
     instance_count: int | None
     holdout_count: int | None
     targets: list[Any] | None = Field(description="The targets found in the data")
+    refreshes: str | None = Field(None, description="The data set that this is a newer snapshot of")
     created_at: Moment
     job: uuid.UUID | None = Field(description="The newest validation job")

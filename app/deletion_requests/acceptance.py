@@ -1,14 +1,14 @@
 """Accepting a deletion request: everything is checked first, then it is recorded and queued at once."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.core.errors import NotFound
+from app.core.errors import InvalidInput, NotFound
 from app.core.hashing import UnknownHashKey
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
@@ -29,6 +29,8 @@ from app.instance_lists import repository as instance_lists
 from app.jobs.opening import join_or_open
 from models import time_ordered_id
 from models.states import RunStatus
+
+EXACT = "retrain"
 
 _OPEN_JOB = text(
     "SELECT id FROM jobs WHERE registered_model_id = :model_id AND method = :method AND accepts_requests"
@@ -58,7 +60,10 @@ async def check(
     dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)
-    counted = [(target, await supervision.count(session, target, instances)) for target in found]
+    counted = []
+    for target in found:
+        counts = await supervision.count(session, target, instances)
+        counted.append((_able_to(target, counts, sent), counts))
     for target, counts in counted:
         await supervision.refuse_to_erase_a_task(session, target, instances, counts)
     return Checked(sent, instances, counted, dates.due_at, dates.acknowledge_by)
@@ -174,7 +179,7 @@ def _parent_row(checked: Checked) -> NewRow:
     return NewRow(
         id=time_ordered_id(),
         parent_id=None,
-        dataset_id=first.dataset_id,
+        dataset_id=first.asked_id,
         model_id=None,
         tasks=tasks,
         scope="full" if full else "partial",
@@ -227,6 +232,20 @@ def _view(
         children=None,
         failed_children=None,
         descendants=None,
+    )
+
+
+def _able_to(target: Target, counts: Counted, sent: NewDeletionRequest) -> Target:
+    """The method can do it: what is gone from the data is forgotten by training anew without it only."""
+    if not counts.gone or target.method == EXACT:
+        return target
+    if sent.method is None:
+        return replace(target, method=EXACT)
+    raise InvalidInput(
+        f"{counts.gone} of the instances are no longer in the data of model {target.name}, and cannot be "
+        "unlearned step by step: leave the method out, or ask for retrain.",
+        code="instances_gone",
+        count=counts.gone,
     )
 
 

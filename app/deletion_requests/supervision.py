@@ -17,8 +17,16 @@ _FORGOTTEN = """
 SELECT bit_or(task.bit) AS bits
 FROM forgotten_supervision f
 JOIN unnest(CAST(:tasks AS text[]), CAST(:bits AS bigint[])) AS task(name, bit) ON task.name = f.task
-WHERE f.registered_model_id = :model_id AND f.instance_hash = d.instance_hash AND f.version_id IS NOT NULL
+WHERE f.registered_model_id = :model_id AND f.instance_hash = named.instance_hash AND f.version_id IS NOT NULL
   AND CAST(:standing AS boolean)
+"""
+
+
+# What is gone from the data, the model has learned from a snapshot before.
+_FORMER = """
+SELECT i.supervised FROM former_datasets fd
+JOIN dataset_instances i ON i.dataset_id = fd.dataset_id AND i.instance_hash = named.instance_hash
+WHERE fd.registered_model_id = :model_id ORDER BY fd.left_at DESC LIMIT 1
 """
 
 
@@ -26,16 +34,20 @@ WHERE f.registered_model_id = :model_id AND f.instance_hash = d.instance_hash AN
 def _count(tasks: int) -> TextClause:
     """Counts over the named instances. Built per number of tasks, from nothing that a client sent."""
     per_task = "".join(
-        f", count(*) FILTER (WHERE supervised & :bit{k} & ~forgotten <> 0) AS fresh{k}" for k in range(tasks)
+        f", count(*) FILTER (WHERE here AND supervised & :bit{k} & ~forgotten <> 0) AS fresh{k}"
+        for k in range(tasks)
     )
     return text(f"""
 SELECT count(*) FILTER (WHERE supervised IS NULL) AS unknown,
   min(position) FILTER (WHERE supervised IS NULL) AS first_unknown,
-  count(*) FILTER (WHERE supervised & :mask & ~forgotten = 0) AS settled {per_task}
+  count(*) FILTER (WHERE supervised & :mask & ~forgotten = 0) AS settled,
+  count(*) FILTER (WHERE NOT here AND supervised & :mask & ~forgotten <> 0) AS gone {per_task}
 FROM (
-  SELECT named.position, d.supervised, coalesce(f.bits, 0) AS forgotten
+  SELECT named.position, coalesce(d.supervised, former.supervised) AS supervised,
+    d.instance_hash IS NOT NULL AS here, coalesce(f.bits, 0) AS forgotten
   FROM ({UNPACKED}) AS named
   LEFT JOIN dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash
+  LEFT JOIN LATERAL ({_FORMER}) former ON d.instance_hash IS NULL
   LEFT JOIN LATERAL ({_FORGOTTEN}) f ON true
 ) counted
 """)
@@ -65,10 +77,12 @@ _HOLD_MODEL = text("SELECT id FROM registered_models WHERE id = :model_id FOR NO
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`settled`: instances with nothing left to forget. `fresh`: per task, those with something."""
+    """`settled`: instances with nothing left to forget. `fresh`: per task, those with something. `gone`:
+    those with something that are no longer in the data."""
 
     settled: int
     fresh: tuple[int, ...]
+    gone: int
 
 
 async def count(session: AsyncSession, target: Target, instances: NamedInstances) -> Counted:
@@ -87,7 +101,7 @@ async def count(session: AsyncSession, target: Target, instances: NamedInstances
     row = (await session.execute(_count(len(target.tasks)), bound)).one()
     if row.unknown:
         raise _unknown(row.unknown, row.first_unknown, instances)
-    return Counted(row.settled, tuple(getattr(row, f"fresh{k}") for k in range(len(target.tasks))))
+    return Counted(row.settled, tuple(getattr(row, f"fresh{k}") for k in range(len(target.tasks))), row.gone)
 
 
 async def refuse_to_erase_a_task(

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,7 +30,11 @@ WHERE m.tenant_id = :tenant_id
 """
 _BY_MODEL_NAME = text(_TARGETS + " AND m.name = :name")
 _BY_MODEL_ID = text(_TARGETS + " AND m.id = :id")
-_BY_DATASET = text(_TARGETS + " AND m.dataset_id = :id AND m.status = 'ready' ORDER BY m.id")
+# Those that learned from it before they were moved to a newer snapshot, too.
+_BY_DATASET = text(
+    _TARGETS + " AND m.status = 'ready' AND (m.dataset_id = :id OR EXISTS (SELECT FROM former_datasets former"
+    " WHERE former.registered_model_id = m.id AND former.dataset_id = :id)) ORDER BY m.id"
+)
 _DATASET = text(
     "SELECT id FROM datasets WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
 )
@@ -56,6 +60,7 @@ class Target:
     remaining: tuple[int, ...]  # per task, as model_tasks has it
     pending: int
     hash_key_id: str  # of the data set's index
+    asked_id: uuid.UUID  # the data set that was asked about: the model may be on a newer snapshot
 
 
 async def of_model(
@@ -121,7 +126,8 @@ async def of_dataset(
     for row in rows:
         named = known[row.id] if isinstance(tasks, str) else [name for name in tasks if name in known[row.id]]
         if named:
-            targets.append(_target(row, named, method, guarantee, settings))
+            target = _target(row, named, method, guarantee, settings)
+            targets.append(replace(target, asked_id=found))
     return targets
 
 
@@ -159,6 +165,7 @@ def _target(
         remaining=tuple(remaining[name] or 0 for name in tasks),
         pending=int(row.pending),
         hash_key_id=row.hash_key_id,
+        asked_id=row.dataset_id,
     )
 
 

@@ -9,7 +9,8 @@ from app.core.instances import UNPACKED, NamedInstances
 from app.core.rows import AnyRow
 
 # One row per instance, model and task with supervision; nulls where the data set does not know the
-# instance. A model has learned from its data set once a checkpoint of it was accepted.
+# instance. A model has learned from its data set once a checkpoint of it was accepted, and from the snapshots
+# that it was on before.
 _MEMORY = text(f"""
 WITH target AS (
   SELECT value ->> 'name' AS name, (1::bigint << (ordinality - 1)::int) AS bit
@@ -22,7 +23,10 @@ SELECT named.position, d.instance_hash IS NOT NULL AS known, m.id AS model_id, m
 FROM ({UNPACKED}) AS named
 LEFT JOIN dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash
 LEFT JOIN registered_models m
-  ON m.tenant_id = :tenant_id AND m.dataset_id = d.dataset_id AND m.status = 'ready'
+  ON m.tenant_id = :tenant_id AND m.status = 'ready' AND (m.dataset_id = d.dataset_id OR EXISTS (
+    SELECT FROM former_datasets former
+    WHERE former.registered_model_id = m.id AND former.dataset_id = d.dataset_id
+  ))
 LEFT JOIN model_versions head ON head.id = m.head_version_id
 LEFT JOIN (model_tasks t JOIN target ON target.name = t.name)
   ON t.registered_model_id = m.id AND d.supervised & target.bit <> 0

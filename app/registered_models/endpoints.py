@@ -8,7 +8,7 @@ from app.auth.caller import ModelsRead, ModelsWrite
 from app.core.openapi import errors
 from app.core.session import Session
 from app.core.wire import After, Limit, Page
-from app.registered_models import aliases, repository, service
+from app.registered_models import aliases, refreshing, repository, service
 from app.registered_models.schemas import (
     AliasList,
     AliasName,
@@ -16,6 +16,7 @@ from app.registered_models.schemas import (
     ModelView,
     NewAlias,
     NewModel,
+    NewSnapshot,
     VersionView,
 )
 
@@ -48,6 +49,13 @@ async def list_models(
 async def get_model(caller: ModelsRead, session: Session, model: str) -> ModelView:
     """One model, by name or id."""
     return await service.one(session, caller, model)
+
+
+@router.put("/{model}/dataset", responses=errors(400, 404, 409, 413, 422))
+async def refresh_data(caller: ModelsWrite, session: Session, model: str, sent: NewSnapshot) -> ModelView:
+    """Move a model to a newer snapshot of its data, registered with `refreshes`. Requests that wait and name
+    instances which are gone from it are retrained, whatever method they had."""
+    return await refreshing.move(session, caller, model, sent.dataset)
 
 
 @router.get("/{model}/versions", responses=errors(404, 422))

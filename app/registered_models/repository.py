@@ -33,7 +33,7 @@ _MODEL_PAGE = text(
 )
 _VERSIONS = """
 SELECT v.id, v.number, p.number AS parent, v.state, 'sha256:' || encode(a.sha256, 'hex') AS digest, a.size,
-  a.path, a.state AS artifact_state, v.guarantee, v.empirical_steps, v.report, v.job_id AS job,
+  a.path, a.state AS artifact_state, a.key_store, v.guarantee, v.empirical_steps, v.report, v.job_id AS job,
   v.created_at, v.state_since, m.status AS model_status,
   EXISTS (SELECT FROM legal_holds h WHERE h.registered_model_id = m.id AND h.lifted_at IS NULL
           AND (h.version_id IS NULL OR h.version_id = v.id)) AS on_hold,

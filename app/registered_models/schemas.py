@@ -103,6 +103,12 @@ class NewAlias(Sent):
     )
 
 
+class NewSnapshot(Sent):
+    model_config = ConfigDict(json_schema_extra={"example": {"dataset": "digits-2026-11"}})
+
+    dataset: str = Field(min_length=1, max_length=128, description="Name or id of the newer snapshot")
+
+
 class TaskView(Answer):
     name: str
     kind: str

@@ -1,7 +1,7 @@
 """Requests on a data set reach the models that became ready after they came in.
 
 A model is looked at for a while after it is ready: a request that was accepted at that very moment did not
-see it yet. What is found is a child of the request like any other, with the same dates; adoption queues it.
+see it. What is found is a child of the request like any other, with the same dates; adoption queues it.
 """
 
 import uuid

@@ -12,6 +12,7 @@ from typing import Any
 
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import exists, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import settling
@@ -126,7 +127,7 @@ def _one(
             session.refresh(version, with_for_update=True)
             change(session, version)
             return True
-    except (StorageError, OSError) as error:
+    except (StorageError, OSError, OperationalError) as error:
         get_logger(__name__).warning(
             "version_not_deleted", version_id=str(version_id), error=type(error).__name__
         )

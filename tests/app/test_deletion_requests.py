@@ -25,7 +25,7 @@ async def test_a_request_is_recorded_and_queued(client: httpx.AsyncClient, world
     read = await client.get(answer.headers["location"])
     assert read.status_code == 200
     shown = read.json()
-    times = {"created_at", "due_at", "transitions"}
+    times = {"created_at", "due_at", "transitions", "descendants"}
     assert {k: v for k, v in shown.items() if k not in times} == {
         k: v for k, v in made.items() if k not in times
     }
@@ -218,7 +218,7 @@ async def test_what_is_forgotten_already_succeeds_at_once(client: httpx.AsyncCli
     assert (made["status"], made["result_version"], made["already_forgotten"]) == ("succeeded", 2, 2)
     assert made["job"] is None
     shown = (await client.get(again.headers["location"])).json()
-    assert shown == made | {"transitions": shown["transitions"], "figures": []}
+    assert shown == made | {"transitions": shown["transitions"], "figures": [], "descendants": []}
     partly = await client.post("/v1/deletion-requests", json=body(instances=["scan-1", "scan-5"]))
     assert partly.status_code == 202
     assert partly.json()["already_forgotten"] == 0  # scan-1's digit is still remembered

@@ -22,10 +22,16 @@ BODIES: dict[str, dict[str, object]] = {
     },
     "PATCH /v1/webhooks/{webhook_id}": {"enabled": False},
     "POST /v1/webhooks/{webhook_id}/rotate-secret": {},
+    "PUT /v1/models/{model}/dataset": {"dataset": "scans"},
+    "PUT /v1/models/{model}/retention": {"quarantine_after": 1, "delete_after": 1},
+    "POST /v1/models/{model}/versions/{version}/release": {"reason": "x"},
+    "POST /v1/models/{model}/holds": {"reason": "x"},
+    "POST /v1/models/{model}/holds/{hold_id}/lift": {"reason": "x"},
+    "POST /v1/models/{model}/destroy": {"reason": "x"},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.
-FIXED = {"alias": "champion", "version": "1", "event_id": "1", "audit_id": str(uuid.UUID(int=1))}
+FIXED = {"alias": "champion", "version": "1", "event_id": "1", "audit_id": UNKNOWN, "hold_id": UNKNOWN}
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:

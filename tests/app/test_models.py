@@ -54,6 +54,8 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
         "window": 0,
         "max_requests": None,
         "max_empirical_steps": None,
+        "quarantine_after": 7.0,
+        "delete_after": 23.0,
     }
     assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]
     assert (await client.get("/v1/models/reader")).json() == made

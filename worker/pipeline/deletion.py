@@ -79,6 +79,7 @@ def _climb(
     with _timed(running, Phase.EVALUATING):
         report = evaluate(running, loaded, rung, outcome, device)
     running.enter(Phase.PUBLISHING)
+    report["run"]["gone_at_source"] = loaded.gone
     report["run"]["seconds"] = {name: round(value, 3) for name, value in running.seconds.items()}
     with _candidate(running, loaded, outcome) as (artifact_id, written):
         report["run"]["digests"]["new"] = f"sha256:{written.sha256.hex()}"

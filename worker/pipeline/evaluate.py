@@ -34,7 +34,7 @@ def evaluate(
         device=device,
         monitor=running.monitor,
     )
-    report["earlier_gone"] = list(loaded.gone)  # forgotten before, and no longer checkable
+    report["earlier_gone"] = list(loaded.unchecked)  # forgotten before, and no longer checkable
     report["run"] = _run_facts(running, loaded, rung, outcome, device)
     whole: dict[str, Any] = finite(report)
     return whole

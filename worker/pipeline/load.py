@@ -27,6 +27,8 @@ from worker.pipeline.registered import (
 )
 from worker.pipeline.seeds import seed_of
 
+EXACT = "retrain"
+
 # Row numbers are those of validation: the data's fingerprint is compared before they are used.
 _REQUESTED = text("""
 SELECT request.id, request.tasks, request.http_request_id, request.guarantee,
@@ -63,6 +65,26 @@ ORDER BY ledger.deletion_request_id, ledger.task
 """)
 
 
+# Instances that are gone from the data, and not forgotten yet: deleted at the source before it came to this.
+_GONE = text("""
+SELECT request.id, count(*) AS instances
+FROM deletion_requests AS request
+JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
+WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel_requested_at IS NULL
+  AND NOT EXISTS (
+    SELECT FROM dataset_instances AS instance
+    WHERE instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
+  )
+  AND EXISTS (
+    SELECT FROM unnest(request.tasks) AS task WHERE NOT EXISTS (
+      SELECT FROM forgotten_supervision AS ledger
+      WHERE ledger.registered_model_id = :model_id AND ledger.instance_hash = item.instance_hash
+        AND ledger.task = task AND ledger.version_id IS NOT NULL
+    )
+  )
+GROUP BY request.id ORDER BY request.id
+""")
+
 LOGGED = 50  # ids of HTTP requests on one line, so that a request can be followed into the job it joined
 
 
@@ -70,8 +92,9 @@ LOGGED = 50  # ids of HTTP requests on one line, so that a request can be follow
 class Loaded:
     """`audit` is the half of the holdout that no method sees; `requests` are those the run is for.
 
-    `gone`: of earlier requests, labels whose instances are no longer in the data. `empirical_steps`: behind
-    the base. `to_retrain`: a request asks for retraining though all it names is unlearned already.
+    `gone`: per request, how many of its instances are no longer in the data. `unchecked`: of earlier
+    requests, labels whose instances are no longer there. `empirical_steps`: behind the base. `to_retrain`: a
+    request asks for retraining though all it names is unlearned already.
     """
 
     registered: Registered
@@ -80,15 +103,16 @@ class Loaded:
     problem: Problem
     audit: Data
     requests: tuple[uuid.UUID, ...]
+    gone: dict[str, int]
     seed: int
-    gone: tuple[dict[str, Any], ...]
+    unchecked: tuple[dict[str, Any], ...]
     empirical_steps: int
     to_retrain: bool
 
     @property
     def something_to_forget(self) -> bool:
         """False when all that the requests name was never learned, or was forgotten by an earlier job."""
-        if self.to_retrain:
+        if self.to_retrain or self.gone:
             return True
         forget, present = self.problem.forget, self.problem.train.present
         earlier = ForgetSet(forget.instances, forget.tasks, (), forget.excluded)
@@ -96,7 +120,7 @@ class Loaded:
 
 
 def load(running: Running) -> Loaded:
-    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, checkpoint_damaged, …"""
+    """Raises `Refused`: data_vanished, data_changed, instances_gone, checkpoint_vanished, …"""
     claim = running.claim
     if claim.registered_model_id is None or claim.base_version_id is None:
         raise Refused("model_not_ready", "The model has no published version to start from.")
@@ -106,6 +130,14 @@ def load(running: Running) -> Loaded:
         asked = _forget_requests(session, registered, claim.job_id)
         requested, excluded = asked.requested, asked.excluded
         steps = session.get_one(ModelVersion, claim.base_version_id).empirical_steps
+        gone = _gone(session, registered, claim.job_id)
+    if gone and claim.method != EXACT:
+        raise Refused(
+            "instances_gone",
+            f"{sum(gone.values())} of the instances are no longer in the data, so that they cannot be "
+            "unlearned step by step: they were deleted at the source. Ask again with the method retrain, "
+            "which trains anew without them.",
+        )
     requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
     running.heartbeat.expect(len(requests))
     train = open_training_data(running, registered)
@@ -129,8 +161,9 @@ def load(running: Running) -> Loaded:
         ),
         audit=audit,
         requests=requests,
+        gone=gone,
         seed=seed_of("run", claim.job_id),
-        gone=asked.gone,
+        unchecked=asked.unchecked,
         empirical_steps=steps,
         to_retrain=asked.exact and steps > 0,
     )
@@ -143,7 +176,7 @@ class _Asked:
 
     requested: tuple[ForgetRequest, ...]
     excluded: tuple[ForgetRequest, ...]
-    gone: tuple[dict[str, Any], ...]
+    unchecked: tuple[dict[str, Any], ...]
     exact: bool
 
 
@@ -162,19 +195,24 @@ def _forget_requests(session: Session, registered: Registered, job_id: uuid.UUID
     joined = [row.http_request_id for row in rows if row.http_request_id]
     get_logger(__name__).info("requests_read", requests=len(rows), request_ids=joined[:LOGGED])
     tasks_of: dict[tuple[str, tuple[int, ...], bool], list[int]] = defaultdict(list)
-    gone = []
+    unchecked = []
     for row in session.execute(_FORGOTTEN, bound):
         reference = str(row.deletion_request_id)
         if row.task in column and row.positions:
             tasks_of[reference, tuple(row.positions), row.remembered].append(column[row.task])
         if row.task in column and row.gone:
-            gone.append({"reference": reference, "task": row.task, "labels": row.gone})
+            unchecked.append({"reference": reference, "task": row.task, "labels": row.gone})
     excluded = tuple(
         ForgetRequest(reference, _rows(list(positions)), tuple(sorted(tasks)), remembered=remembered)
         for (reference, positions, remembered), tasks in tasks_of.items()
     )
     exact = any(row.guarantee == "exact" for row in rows)
-    return _Asked(requested, excluded, tuple(gone), exact)
+    return _Asked(requested, excluded, tuple(unchecked), exact)
+
+
+def _gone(session: Session, registered: Registered, job_id: uuid.UUID) -> dict[str, int]:
+    bound = {"job_id": job_id, "model_id": registered.model_id, "dataset_id": registered.dataset_id}
+    return {str(row.id): int(row.instances) for row in session.execute(_GONE, bound)}
 
 
 def _rows(positions: list[int]) -> torch.Tensor:

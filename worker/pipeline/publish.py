@@ -17,6 +17,7 @@ from app.core import settling
 from app.core.audit import event
 from app.core.database import transaction
 from app.core.logging import get_logger
+from app.core.remaining import COUNT_REMAINING
 from app.core.storage import Damaged, NotStored, Written
 from models import Alias, Artifact, DeletionRequest, Job, ModelVersion, RegisteredModel, time_ordered_id
 from models.states import RunStatus, VersionState
@@ -30,7 +31,8 @@ from worker.pipeline.rungs import note_rung
 LATEST = "latest"
 
 # One entry per (instance, task) that was supervised, however many requests named it. An entry without a
-# version was reopened, and is forgotten again by this one.
+# version was reopened, and is forgotten again by this one. What is gone from the data was supervised as the
+# snapshot before says.
 _ENTER_IN_LEDGER = text("""
 WITH bits AS (
   SELECT target.value ->> 'name' AS task, CAST(target.ordinality - 1 AS int) AS bit
@@ -43,8 +45,13 @@ SELECT DISTINCT ON (item.instance_hash, bits.task)
   :model_id, item.instance_hash, bits.task, request.tenant_id, request.id, :version_id, request.hash_key_id
 FROM deletion_requests AS request
 JOIN deletion_request_items AS item ON item.deletion_request_id = request.id
-JOIN dataset_instances AS instance
-  ON instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
+JOIN LATERAL (
+  SELECT known.supervised FROM dataset_instances AS known
+  WHERE known.instance_hash = item.instance_hash AND (known.dataset_id = :dataset_id OR known.dataset_id IN (
+    SELECT former.dataset_id FROM former_datasets AS former WHERE former.registered_model_id = :model_id
+  ))
+  ORDER BY known.dataset_id <> :dataset_id LIMIT 1
+) AS instance ON true
 JOIN bits ON bits.task = ANY(request.tasks) AND (instance.supervised >> bits.bit) & 1 = 1
 WHERE request.id = ANY(:requests)
 ORDER BY item.instance_hash, bits.task, request.id
@@ -52,21 +59,6 @@ ON CONFLICT (registered_model_id, instance_hash, task) DO UPDATE
 SET version_id = excluded.version_id, deletion_request_id = excluded.deletion_request_id,
     hash_key_id = excluded.hash_key_id, forgotten_at = excluded.forgotten_at
 WHERE forgotten_supervision.version_id IS NULL
-""")
-
-COUNT_REMAINING = text("""
-UPDATE model_tasks AS task
-SET remaining = target.supervised - (
-  SELECT count(*) FROM forgotten_supervision AS ledger
-  WHERE ledger.registered_model_id = task.registered_model_id AND ledger.task = task.name
-    AND ledger.version_id IS NOT NULL
-)
-FROM (
-  SELECT entry ->> 'name' AS name, CAST(entry ->> 'supervised' AS bigint) AS supervised
-  FROM datasets, jsonb_array_elements(datasets.targets) AS entry
-  WHERE datasets.id = :dataset_id
-) AS target
-WHERE task.registered_model_id = :model_id AND task.name = target.name
 """)
 
 

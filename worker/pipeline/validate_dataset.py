@@ -88,6 +88,7 @@ def _accept(
     )
     if dataset is None:
         raise LeaseLost("another attempt has settled the data set")
+    _check_refreshed(session, dataset, train)
     _write_index(session, running, dataset, hashes, _supervised(train))
     job = held_job(session, running.claim)
     dataset.status = DatasetStatus.READY
@@ -101,6 +102,19 @@ def _accept(
     session.flush()
     session.execute(event(job.tenant_id, dataset.id, "dataset.ready", instances=train.instances))
     settling.succeed(session, job, running.claim.actor, version_id=None)
+
+
+def _check_refreshed(session: Session, dataset: Dataset, train: Description) -> None:
+    """A snapshot has the targets of what it refreshes, in their order: models are moved to it."""
+    if dataset.refreshes_id is None:
+        return
+    older = [target["name"] for target in session.get_one(Dataset, dataset.refreshes_id).targets or []]
+    if older != list(train.targets):
+        raise Refused(
+            "data_targets_differ",
+            f"The data has the targets {', '.join(train.targets)}; what it refreshes has {', '.join(older)}. "
+            "Register it as a data set of its own.",
+        )
 
 
 def _write_index(

@@ -13,6 +13,7 @@ from torch import nn
 from app.core import settling
 from app.core.audit import event
 from app.core.database import transaction
+from app.core.remaining import COUNT_REMAINING
 from app.core.storage import Written
 from models import Artifact, Dataset, Job, ModelVersion, Phase, RegisteredModel
 from models.states import ArtifactState, DatasetStatus, ModelStatus, VersionState
@@ -25,7 +26,7 @@ from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import finite, surroundings
 from worker.pipeline.fetch import fetch
 from worker.pipeline.notify import tell_of_version
-from worker.pipeline.publish import COUNT_REMAINING, move_head
+from worker.pipeline.publish import move_head
 from worker.pipeline.registered import (
     Registered,
     StoredCheckpoint,

@@ -1,0 +1,162 @@
+"""Rows are deleted at the source, and the model moved to the new snapshot: what can still be forgotten."""
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.orm import sessionmaker
+
+from app.auth.caller import Caller
+from app.certificates.facts import read_facts
+from app.certificates.unlearning import unlearning_predicate
+from app.core.database import async_engine
+from app.core.hashing import hash_instances
+from app.registered_models import refreshing
+from app.relay.adoption import adopt_requests
+from models import Dataset, RegisteredModel, Tenant
+from tests.worker.tiny import TRAIN, Tiny
+from tests.worker.world import World
+from worker.equipment import Equipment
+from worker.run import run_next
+
+
+def snapshot(
+    world: World, equipment: Equipment, model: RegisteredModel, tiny: Tiny, folder: Path, gone: list[str]
+) -> Dataset:
+    """The same data without these rows, registered and validated."""
+    with np.load(tiny.train) as data:
+        kept = ~np.isin(data["ids"], gone)
+        np.savez(folder / "newer.npz", **{name: data[name][kept] for name in data.files})
+    world.execute(
+        "UPDATE tenants SET allowed_roots = allowed_roots || CAST(:root AS text)", root=f"file://{folder}"
+    )
+    with world.change() as session:
+        tenant = session.get_one(Tenant, model.tenant_id)
+    newer, _ = world.dataset(tenant, str(folder / "newer.npz"), str(tiny.holdout))
+    world.execute(
+        "UPDATE datasets SET refreshes_id = :old WHERE id = :new", old=model.dataset_id, new=newer.id
+    )
+    assert run_next(equipment)
+    with world.change() as session:
+        return session.get_one(Dataset, newer.id)
+
+
+def move(equipment: Equipment, model: RegisteredModel, newer: Dataset) -> None:
+    """As the API does."""
+
+    async def moved() -> None:
+        engine = async_engine(equipment.settings)
+        caller = Caller(model.tenant_id, uuid.uuid4(), "k", frozenset({"admin"}), "r")
+        async with async_sessionmaker(engine)() as session, session.begin():
+            await refreshing.move(session, caller, model.name, newer.name)
+        await engine.dispose()
+
+    asyncio.run(moved())
+
+
+def ledger(world: World) -> set[tuple[bytes, str]]:
+    rows = world.rows("SELECT instance_hash, task FROM forgotten_supervision WHERE version_id IS NOT NULL")
+    return {(bytes(digest), task) for digest, task in rows}
+
+
+def remaining(world: World) -> dict[str, int]:
+    return dict(world.rows("SELECT name, remaining FROM model_tasks"))
+
+
+@pytest.fixture
+def refreshed(
+    world: World, equipment: Equipment, model: RegisteredModel, tiny: Tiny, tmp_path: Path
+) -> dict[str, Any]:
+    """p0 and p1 were forgotten; then a request for p2 and p5 came; p0 and p2 were deleted at the source."""
+    world.job_with_request(model, instances=["p0", "p1"])
+    assert run_next(equipment)
+    newer = snapshot(world, equipment, model, tiny, tmp_path, ["p0", "p2"])
+    job = world.open_job(model, method="interference_aware", accepts_requests=True)
+    waiting = world.deletion(model, job, instances=["p2", "p5"])
+    move(equipment, model, newer)
+    return {"newer": newer, "waiting": waiting, "job": job}
+
+
+def test_what_is_gone_at_the_source_is_retrained_and_the_ledger_goes_on(
+    world: World, equipment: Equipment, model: RegisteredModel, refreshed: dict[str, Any]
+) -> None:
+    waiting, newer = refreshed["waiting"], refreshed["newer"]
+    # p1 alone is both forgotten and still in the data.
+    assert remaining(world) == {"colour": TRAIN - 2 - 1, "size": TRAIN - 1 - 2 - 1}
+    moved = world.request(waiting.id)
+    assert (moved.method, moved.job_id, moved.dataset_id) == ("retrain", None, newer.id)
+    assert adopt_requests(sessionmaker(world.engine)) == 1
+    while run_next(equipment):  # the job that was left without a request among them
+        pass
+    assert world.job(refreshed["job"].id).status == "cancelled"
+    done = world.request(waiting.id)
+    assert (done.status, done.error_detail) == ("succeeded", None)
+
+    version = world.rows(
+        "SELECT guarantee, report FROM model_versions WHERE id = :v", v=done.result_version_id
+    )
+    [(guarantee, report)] = version
+    assert guarantee == "exact"
+    assert report["run"]["gone_at_source"] == {str(waiting.id): 1}
+    assert report["run"]["digests"]["data"] == newer.fingerprint
+    names = hash_instances(["p0", "p1", "p2", "p5"], model.tenant_id, equipment.settings)
+    assert ledger(world) == {(name, task) for name in names for task in ("colour", "size")}
+    assert remaining(world) == {"colour": TRAIN - 2 - 2, "size": TRAIN - 1 - 2 - 2}
+
+    with world.change() as session:
+        told = unlearning_predicate(read_facts(session, waiting.id), "http://lethe")
+    assert told["data"]["gone_at_source"] == 1
+    assert told["supervision"]["forgotten_by_this_version"] == 4
+    assert any("deleted at the source before this" in sentence for sentence in told["does_not_prove"])
+    assert "gone_at_source" not in told["run"]
+
+
+def test_a_request_of_which_everything_is_gone_is_retrained_too(
+    world: World, equipment: Equipment, model: RegisteredModel, refreshed: dict[str, Any]
+) -> None:
+    world.execute("UPDATE jobs SET status = 'cancelled', accepts_requests = false WHERE status = 'queued'")
+    world.execute("UPDATE deletion_requests SET status = 'cancelled' WHERE status = 'queued'")
+    before = world.value("SELECT count(*) FROM model_versions")
+    _, request = world.job_with_request(model, instances=["p2"])
+    assert run_next(equipment)
+    done = world.request(request.id)
+    assert (done.status, done.error_detail) == ("succeeded", None)
+    assert world.value("SELECT count(*) FROM model_versions") == before + 1
+    assert (hash_instances(["p2"], model.tenant_id, equipment.settings)[0], "size") in ledger(world)
+    _, again = world.job_with_request(model, instances=["p2"])
+    assert run_next(equipment)
+    assert world.request(again.id).result_version_id == done.result_version_id, "forgotten already"
+
+
+def test_no_other_method_pretends(
+    world: World, equipment: Equipment, model: RegisteredModel, refreshed: dict[str, Any]
+) -> None:
+    job = world.open_job(model, method="interference_aware")
+    request = world.deletion(model, job, instances=["p2"])
+    assert run_next(equipment)
+    assert run_next(equipment)
+    failed = world.request(request.id)
+    assert (failed.status, failed.error_code) == ("failed", "instances_gone")
+
+
+def test_a_snapshot_has_the_targets_of_what_it_refreshes(
+    world: World, equipment: Equipment, model: RegisteredModel, tiny: Tiny, tmp_path: Path
+) -> None:
+    with np.load(tiny.train) as data:
+        np.savez(tmp_path / "other.npz", **{name: data[name] for name in data.files if name != "size"})
+    world.execute(
+        "UPDATE tenants SET allowed_roots = allowed_roots || CAST(:root AS text)", root=f"file://{tmp_path}"
+    )
+    with world.change() as session:
+        tenant = session.get_one(Tenant, model.tenant_id)
+    other, _ = world.dataset(tenant, str(tmp_path / "other.npz"), None)
+    world.execute(
+        "UPDATE datasets SET refreshes_id = :old WHERE id = :new", old=model.dataset_id, new=other.id
+    )
+    assert run_next(equipment)
+    code = world.value("SELECT error_code FROM datasets WHERE id = :id", id=other.id)
+    assert code == "data_targets_differ"
