@@ -17,21 +17,30 @@ from models import Job, JobKind, time_ordered_id
 
 # A job that is open and at least as urgent is joined under a share lock: joiners do not wait for one
 # another, while a worker's claim (FOR UPDATE) and a joiner exclude each other. Any other case goes
-# through the unique index, which lets one of several openers win and the rest join.
+# through the unique index, which lets one of several openers win and the rest join; so does a model whose
+# jobs are counted, so that its joiners stand in line. A job waits for the policy's window from when it is
+# opened, or not at all for who is due within it.
 _JOIN_OR_OPEN = text("""
-WITH joined AS (
+WITH policy AS (
+  SELECT coalesce(CAST(policy ->> 'max_requests' AS bigint), 0) AS most,
+    make_interval(secs => coalesce(CAST(policy ->> 'window' AS float8), 0)) AS waits
+  FROM registered_models WHERE id = :model_id
+), joined AS (
   SELECT id FROM jobs
   WHERE registered_model_id = :model_id AND method = :method AND accepts_requests
     AND (CAST(:due_at AS timestamptz) IS NULL OR due_at <= CAST(:due_at AS timestamptz))
+    AND (SELECT most FROM policy) = 0
   FOR SHARE
 ), opened AS (
-  INSERT INTO jobs (id, tenant_id, kind, registered_model_id, method, accepts_requests, due_at,
+  INSERT INTO jobs (id, tenant_id, kind, registered_model_id, method, accepts_requests, due_at, not_before,
     http_request_id)
   SELECT :job_id, :tenant_id, 'unlearn', :model_id, :method, true, CAST(:due_at AS timestamptz),
+    CASE WHEN CAST(:due_at AS timestamptz) <= now() + policy.waits THEN now() ELSE now() + policy.waits END,
     :http_request_id
-  WHERE NOT EXISTS (SELECT FROM joined)
+  FROM policy WHERE NOT EXISTS (SELECT FROM joined)
   ON CONFLICT (registered_model_id, method) WHERE accepts_requests
-  DO UPDATE SET due_at = LEAST(jobs.due_at, excluded.due_at), revision = jobs.revision + 1
+  DO UPDATE SET due_at = LEAST(jobs.due_at, excluded.due_at), revision = jobs.revision + 1,
+    not_before = LEAST(jobs.not_before, excluded.not_before)
   RETURNING id, xmax = 0 AS is_new
 ), job AS (
   SELECT id FROM joined UNION ALL SELECT id FROM opened
@@ -47,7 +56,17 @@ WITH joined AS (
   INSERT INTO events (tenant_id, subject_id, type, data)
   SELECT :tenant_id, placed.id, 'request.queued', jsonb_build_object('job', job.id) FROM placed, job
 )
-SELECT id FROM job
+SELECT job.id, policy.most FROM job, policy
+""")
+# In a statement of its own, which sees what joined while this one waited for the job's row.
+_CLOSE_WHEN_FULL = text("""
+WITH closed AS (
+  UPDATE jobs SET accepts_requests = false, not_before = LEAST(not_before, now()), revision = revision + 1
+  WHERE id = :job_id AND status = 'queued' AND accepts_requests
+    AND (SELECT count(*) FROM deletion_requests WHERE job_id = :job_id AND status = 'queued') >= :most
+  RETURNING id, tenant_id
+)
+INSERT INTO outbox (tenant_id, topic, job_id) SELECT tenant_id, 'wake', id FROM closed
 """)
 
 
@@ -61,8 +80,9 @@ async def join_or_open(
     request_ids: Sequence[uuid.UUID],
     http_request_id: str,
 ) -> uuid.UUID:
-    """The id of the job in which the requests (rows of status queued) now have their place."""
-    placed = await session.execute(
+    """The id of the job in which the requests (of status queued) now have their place. Those that
+    come together stay together, though they be more than the policy's `max_requests`."""
+    found = await session.execute(
         _JOIN_OR_OPEN,
         {
             "job_id": time_ordered_id(),
@@ -74,7 +94,10 @@ async def join_or_open(
             "http_request_id": http_request_id,
         },
     )
-    job_id: uuid.UUID = placed.scalar_one()
+    placed = found.one()
+    if placed.most:
+        await session.execute(_CLOSE_WHEN_FULL, {"job_id": placed.id, "most": placed.most})
+    job_id: uuid.UUID = placed.id
     return job_id
 
 

@@ -19,7 +19,8 @@ SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
   count(*) FILTER (WHERE status IN ('running', 'cancelling')) AS running,
   count(*) FILTER (WHERE status = 'needs_review') AS needs_review,
   count(*) FILTER (WHERE lease_expires_at < now()) AS expired,
-  coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')), 0) AS oldest,
+  coalesce(extract(epoch FROM now() - min(created_at)
+    FILTER (WHERE status = 'queued' AND not_before <= now())), 0) AS oldest,
   (SELECT count(*) FROM outbox WHERE sent_at IS NULL) AS unsent
 FROM jobs WHERE status IN ('queued', 'running', 'cancelling', 'needs_review')
 """)

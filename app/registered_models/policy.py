@@ -61,6 +61,15 @@ class Policy(Sent):
         "the last. A single word is a list of one",
     )
     budget_factor: float = Field(4.0, gt=1, le=100, description="How much larger larger_budget is")
+    window: int = Field(
+        0,
+        ge=0,
+        le=2_592_000,
+        description="Seconds that a job waits for others to join, never past a due date",
+    )
+    max_requests: int | None = Field(
+        None, ge=1, le=1_000_000, description="A job of so many requests takes no more, and waits no longer"
+    )
     max_empirical_steps: int | None = Field(
         None, ge=1, le=1_000_000, description="So many approximate steps in a row, then one by retraining"
     )

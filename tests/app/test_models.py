@@ -51,6 +51,8 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
         },
         "on_miss": ["larger_budget", "retrain", "needs_review"],
         "budget_factor": 4.0,
+        "window": 0,
+        "max_requests": None,
         "max_empirical_steps": None,
     }
     assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,6 +138,18 @@ def test_report_measures_earlier_forgetting_again() -> None:
     (earlier,) = found["earlier"]
     assert earlier["reference"] == "earlier"
     assert earlier["forget"]["before"]["n"] == 60
+
+
+def test_small_earlier_requests_are_looked_at_together() -> None:
+    small = (request(range(100, 130), (0,), "a"), request(range(120, 150), (0, 1), "b"))
+    reopened = replace(request(range(150, 200), (0,), "c"), remembered=True)
+    found = report(request([1], (1,)), excluded=(*small, reopened))["earlier_levels"]
+    assert [(level["task"], level["references"], level["instances"]) for level in found] == [
+        (SPECS[0].name, ["a", "b"], 50),
+        (SPECS[1].name, ["b"], 30),
+    ]
+    assert all(level["forget"]["after"]["n"] == level["instances"] for level in found)
+    assert not any(level["risen"] for level in found)  # the candidate is the base, disturbed
 
 
 def test_report_of_nothing() -> None:

@@ -295,8 +295,8 @@ def test_a_small_requests_certificate_claims_no_bound_that_was_not_measured(
     proven, _, not_proven = text.partition("NOT proven:")
     assert "loss on retained supervision" in proven
     assert "could not be measured" not in proven
-    assert "could not be measured, too few (2 forgotten" in not_proven
+    assert "too few to measure (2 forgotten" in not_proven
     page = render([issued])
     assert "Too few to tell by this score (2 forgotten" in page
-    assert "could not be measured, too few (2 forgotten" in page
+    assert "too few to measure (2 forgotten" in page
     assert "cannot be told from data never seen" not in page

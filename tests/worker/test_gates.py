@@ -75,6 +75,72 @@ def test_what_was_not_measured_was_neither_kept_nor_missed() -> None:
     assert gate_record(report("exact", **small), BOUNDS, [])["not_measured"] == []
 
 
+def attacked(auc: float, members: int, others: int = 1000) -> dict[str, Any]:
+    both = {"forget": figures(80, 80, members), "holdout": figures(80, 80, others)}
+    error = (1 / members + 1 / others) ** 0.5 / 12**0.5
+    return both | {"membership": {"after": {"auc": auc, "standard_error": error}}}
+
+
+@pytest.mark.parametrize(("auc", "is_missed"), [(0.75, True), (0.25, True), (0.55, False), (0.45, False)])
+def test_membership_is_looked_at_from_both_sides(auc: float, is_missed: bool) -> None:
+    missed = missed_gates(report(**attacked(auc, 200)), {"membership_auc": 0.1})
+    assert [miss.gate for miss in missed] == ["membership_auc"] * is_missed
+    assert missed_gates(report("exact", **attacked(auc, 200)), {"membership_auc": 0.1}) == []
+
+
+@pytest.mark.parametrize(("bound", "members", "others"), [(0.05, 130, 1000), (0.1, 60, 60), (0.2, 49, 1000)])
+def test_too_few_for_an_auc_decide_nothing_however_bad_it_looks(
+    bound: float, members: int, others: int
+) -> None:
+    """Chance alone would reach the bound."""
+    found = report(**attacked(1.0, members, others))
+    assert missed_gates(found, {"membership_auc": bound}) == []
+    record = gate_record(found, {"membership_auc": bound}, [])
+    assert (record["passed"], record["decided"]) == (None, [])
+    assert "too few to measure" in record["not_measured"][0]["says"]
+    enough = record["not_measured"][0]["needed"]
+    [miss] = missed_gates(report(**attacked(1.0, enough, enough)), {"membership_auc": bound})
+    assert miss.figure > bound
+
+
+def test_bounds_may_differ_by_task_and_bound_the_loss() -> None:
+    found = report(retain=figures(90, 87))
+    found["tasks"]["size"] = found["tasks"]["colour"] | {
+        "loss": {"retain": {"before": 0.1, "after": 0.4}, "holdout": {"before": 1.5, "after": 1.5}}
+    }
+    gates = {"retained_drop": {"colour": 2.0, "size": 4.0}, "retained_loss": 10.0}
+    [drop, loss] = missed_gates(found, gates)
+    assert (drop.gate, drop.task, drop.bound) == ("retained_drop", "colour", 2.0)
+    assert (loss.gate, loss.task, round(loss.figure)) == ("retained_loss", "size", 20)
+    [gap] = gate_record(found, gates, [drop, loss])["not_measured"]
+    assert (gap["gate"], gap["task"]) == ("retained_loss", "colour")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "risen", "is_back"),
+    [
+        (85, 95, True, True),  # over the bound in this job
+        (89, 95, False, True),  # crept over it
+        (95, 97, False, False),  # as high before: retraining left it there
+        (95, 99, True, True),
+        (85, 90, True, False),
+    ],
+)
+def test_what_came_back_is_beyond_the_bound_and_beyond_what_the_base_knew(
+    before: float, after: float, risen: bool, is_back: bool
+) -> None:
+    found = report(holdout=figures(80, 80)) | {
+        "earlier_levels": [
+            {"task": "colour", "references": ["r"], "forget": figures(before, after), "risen": risen}
+        ]
+    }
+    missed = missed_gates(found, BOUNDS)
+    assert [(miss.gate, miss.came_back) for miss in missed] == [("earlier_excess", ("r",))] * is_back
+    record = gate_record(found, BOUNDS, missed)
+    assert [entry["kept"] for entry in record["decided"]] == [not is_back]
+    assert missed_gates(found | {"run": {"guarantee": "exact"}}, BOUNDS) == []
+
+
 @pytest.fixture
 def strict_model(world: World, model: RegisteredModel) -> RegisteredModel:
     world.execute("UPDATE registered_models SET policy = jsonb_set(policy, '{gates,retained_drop}', '-100')")

@@ -145,6 +145,7 @@ def forget_what_was_tried(job: Job) -> None:
     job.approved_at = None
     job.approved_by = None
     job.decision = None
+    job.report = None
     job.rungs = []
 
 

@@ -144,8 +144,8 @@ def _decision(gate: str, task: str, bound: float, figure: float) -> dict[str, An
 def _gap(gate: str, task: str, figure: Figure) -> dict[str, Any]:
     """Why a bound was not measured, with the numbers of instances."""
     numbers = " and ".join(f"{count} {CALLED[part]}" for part, count in figure.counts.items())
-    why = f"the score has no value ({numbers})"
+    why = f"could not be measured, the score has no value ({numbers})"
     if figure.too_few:
         why = f"too few to measure ({numbers}; {figure.needed} are needed)"
-    says = f"Task {task!r}, {GATES[gate].about}: could not be measured, {why}."
+    says = f"Task {task!r}, {GATES[gate].about}: {why}."
     return {"instances": figure.counts, "needed": figure.needed, "says": says}
