@@ -206,6 +206,32 @@ async def test_a_certificate_is_handed_out_as_it_was_signed(
     assert "1 had come back" in page
 
 
+async def test_a_certificate_says_who_let_a_version_through_and_why(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    world.ready_model()
+    made = await carry_out(client, world, BODY | {"model": "reader"})
+    decision = {
+        "decision": "approved",
+        "by": "key:abc",
+        "reason": "<looked at it>",
+        "at": "2026-11-24T09:00:00Z",
+    }
+    world.run(
+        "UPDATE model_versions SET report = jsonb_set(report, '{gates}', report -> 'gates' ||"
+        " CAST(:changes AS jsonb)) WHERE number = 2",
+        changes=json.dumps({"missed": ["It lost 9."], "decision": decision, "approved_at": decision["at"]}),
+    )
+    certify(database, settings)
+    url = f"/v1/deletion-requests/{made['id']}/certificate"
+    file = tmp_path / "certificate.json"
+    file.write_bytes((await client.get(url)).content)
+    text = " ".join(verify_certificate(file, await known_keys(client, tmp_path)).text().split())
+    assert "key:abc approved the version at 2026-11-24T09:00:00Z, because: <looked at it>" in text
+    page = (await client.get(f"{url}?format=html")).text
+    assert "a person let the version through on 24 November 2026 (key:abc): &lt;looked at it&gt;" in page
+
+
 async def test_a_request_on_a_data_set_has_a_bundle(
     client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
 ) -> None:

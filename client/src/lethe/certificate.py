@@ -102,12 +102,24 @@ def _unlearning(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str
         )
         sentences += _figures(predicate["measurements"]["tasks"], request["tasks"])
         sentences += [f"bound of the policy: {says}" for says in _gates(predicate, "decided")]
+        sentences += _decision(predicate)
     return sentences
 
 
 def _gates(predicate: dict[str, Any], which: str) -> list[str]:
     """What was decided about the policy's bounds, or what could not be measured."""
     return [str(entry["says"]) for entry in (predicate.get("gates") or {}).get(which, [])]
+
+
+def _decision(predicate: dict[str, Any]) -> list[str]:
+    """Who let a version through that missed a bound."""
+    decision = (predicate.get("gates") or {}).get("decision")
+    if not decision:
+        return []
+    return [
+        f"not every bound was kept; {decision['by']} approved the version at {decision['at']}, because: "
+        f"{decision['reason']}"
+    ]
 
 
 def _figures(tasks: dict[str, Any], named: list[str]) -> list[str]:
