@@ -71,10 +71,10 @@ def remaining(world: World) -> dict[str, int]:
 def refreshed(
     world: World, equipment: Equipment, model: RegisteredModel, tiny: Tiny, tmp_path: Path
 ) -> dict[str, Any]:
-    """p0 and p1 were forgotten; then a request for p2 and p5 came; p0 and p2 were deleted at the source."""
+    """p0 and p1 were forgotten; then a request for p2 and p5 came; p0, p2, p3 were deleted at the source."""
     world.job_with_request(model, instances=["p0", "p1"])
     assert run_next(equipment)
-    newer = snapshot(world, equipment, model, tiny, tmp_path, ["p0", "p2"])
+    newer = snapshot(world, equipment, model, tiny, tmp_path, ["p0", "p2", "p3"])
     job = world.open_job(model, method="interference_aware", accepts_requests=True)
     waiting = world.deletion(model, job, instances=["p2", "p5"])
     move(equipment, model, newer)
@@ -86,7 +86,7 @@ def test_what_is_gone_at_the_source_is_retrained_and_the_ledger_goes_on(
 ) -> None:
     waiting, newer = refreshed["waiting"], refreshed["newer"]
     # p1 alone is both forgotten and still in the data.
-    assert remaining(world) == {"colour": TRAIN - 2 - 1, "size": TRAIN - 1 - 2 - 1}
+    assert remaining(world) == {"colour": TRAIN - 3 - 1, "size": TRAIN - 1 - 2 - 1}
     moved = world.request(waiting.id)
     assert (moved.method, moved.job_id, moved.dataset_id) == ("retrain", None, newer.id)
     assert adopt_requests(sessionmaker(world.engine)) == 1
@@ -105,7 +105,7 @@ def test_what_is_gone_at_the_source_is_retrained_and_the_ledger_goes_on(
     assert report["run"]["digests"]["data"] == newer.fingerprint
     names = hash_instances(["p0", "p1", "p2", "p5"], model.tenant_id, equipment.settings)
     assert ledger(world) == {(name, task) for name in names for task in ("colour", "size")}
-    assert remaining(world) == {"colour": TRAIN - 2 - 2, "size": TRAIN - 1 - 2 - 2}
+    assert remaining(world) == {"colour": TRAIN - 3 - 2, "size": TRAIN - 1 - 2 - 2}
 
     with world.change() as session:
         told = unlearning_predicate(read_facts(session, waiting.id), "http://lethe")
@@ -121,13 +121,13 @@ def test_a_request_of_which_everything_is_gone_is_retrained_too(
     world.execute("UPDATE jobs SET status = 'cancelled', accepts_requests = false WHERE status = 'queued'")
     world.execute("UPDATE deletion_requests SET status = 'cancelled' WHERE status = 'queued'")
     before = world.value("SELECT count(*) FROM model_versions")
-    _, request = world.job_with_request(model, instances=["p2"])
+    _, request = world.job_with_request(model, instances=["p2", "p3"])
     assert run_next(equipment)
     done = world.request(request.id)
     assert (done.status, done.error_detail) == ("succeeded", None)
     assert world.value("SELECT count(*) FROM model_versions") == before + 1
     assert (hash_instances(["p2"], model.tenant_id, equipment.settings)[0], "size") in ledger(world)
-    _, again = world.job_with_request(model, instances=["p2"])
+    _, again = world.job_with_request(model, instances=["p2", "p3"])  # p3 never had a size
     assert run_next(equipment)
     assert world.request(again.id).result_version_id == done.result_version_id, "forgotten already"
 

@@ -76,11 +76,18 @@ WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel
     WHERE instance.dataset_id = :dataset_id AND instance.instance_hash = item.instance_hash
   )
   AND EXISTS (
-    SELECT FROM unnest(request.tasks) AS task WHERE NOT EXISTS (
-      SELECT FROM forgotten_supervision AS ledger
-      WHERE ledger.registered_model_id = :model_id AND ledger.instance_hash = item.instance_hash
-        AND ledger.task = task AND ledger.version_id IS NOT NULL
-    )
+    SELECT FROM former_datasets AS former
+    JOIN dataset_instances AS old
+      ON old.dataset_id = former.dataset_id AND old.instance_hash = item.instance_hash
+    JOIN datasets ON datasets.id = :dataset_id,
+      jsonb_array_elements(datasets.targets) WITH ORDINALITY AS target
+    WHERE former.registered_model_id = :model_id AND target.value ->> 'name' = ANY(request.tasks)
+      AND (old.supervised >> CAST(target.ordinality - 1 AS int)) & 1 = 1
+      AND NOT EXISTS (
+        SELECT FROM forgotten_supervision AS ledger
+        WHERE ledger.registered_model_id = :model_id AND ledger.instance_hash = item.instance_hash
+          AND ledger.task = target.value ->> 'name' AND ledger.version_id IS NOT NULL
+      )
   )
 GROUP BY request.id ORDER BY request.id
 """)
