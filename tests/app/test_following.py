@@ -97,8 +97,9 @@ async def test_a_request_under_review(client: httpx.AsyncClient, world: World) -
     refused = await client.post(f"{PATH}/{one['id']}/cancel")
     assert (refused.status_code, refused.json()["code"]) == (409, "job_needs_review")
     rejected = await client.post(f"/v1/jobs/{one['job']}/reject", json={"reason": "too far off"})
-    assert rejected.json()["status"] == "cancelled"
-    assert (await client.get(f"{PATH}/{two['id']}")).json()["status"] == "cancelled"
+    assert rejected.json()["status"] == "failed"
+    settled = (await client.get(f"{PATH}/{two['id']}")).json()
+    assert (settled["status"], settled["error_code"]) == ("failed", "candidate_rejected")
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, str]]:

@@ -12,6 +12,7 @@ from tests.app.world import World
 pytestmark = pytest.mark.anyio
 
 OPENDSR = "a7551968-d5d6-44b2-9831-815ac9017798"  # tests/opendsr has one that is there
+OTHER = "01890000-0000-7000-8000-000000000001"
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
     "PUT /v1/models/{model}/aliases/{alias}": {"version": 1},
@@ -31,7 +32,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.
-FIXED = {"alias": "champion", "version": "1", "event_id": "1", "audit_id": UNKNOWN, "hold_id": UNKNOWN}
+FIXED = {"alias": "champion", "version": "1", "event_id": "1", "audit_id": OTHER, "hold_id": OTHER}
 
 
 def _routes(app: FastAPI) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
 from app.backup.sweeping import remove_unknown_objects
 from app.core.database import sync_engine
+from app.core.object_store import ObjectStore
 from app.core.settings import Settings
 from app.core.storage import Storage, Written
 from app.relay.adoption import adopt_requests
@@ -143,11 +144,11 @@ def test_a_request_that_the_dump_has_under_way_and_was_taken_back_since_is_taken
         id=job.id,
         status=at_the_dump,
     )
-    assert reapply_journal(sessionmaker(world.engine), storage).cancelled == 1
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).cancelled == 1
     reclaim_expired(app_sessions, 3)
     assert world.request(request.id).status == world.job(job.id).status == "cancelled"
     assert world.request(other.id).status == "queued"
-    assert reapply_journal(sessionmaker(world.engine), storage).cancelled == 0
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).cancelled == 0
 
 
 def test_a_request_on_a_data_set_comes_back_with_its_parts(
@@ -173,10 +174,10 @@ def test_a_request_on_a_data_set_comes_back_with_its_parts(
     world.execute("DELETE FROM deletion_request_items")
     world.execute("DELETE FROM deletion_requests WHERE id = :id", id=part.id)
     world.execute("DELETE FROM deletion_requests")
-    assert reapply_journal(sessionmaker(world.engine), storage).queued == 1
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).queued == 1
     assert world.rows("SELECT * FROM deletion_requests WHERE id = :id", id=parent) == known
     assert world.request(part.id).parent_id == parent
-    assert reapply_journal(sessionmaker(world.engine), storage).queued == 0
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).queued == 0
 
 
 def test_a_sweep_beside_the_backup_does_no_harm_and_a_version_that_is_gone_is_an_error(
@@ -193,13 +194,13 @@ def test_a_sweep_beside_the_backup_does_no_harm_and_a_version_that_is_gone_is_an
     swept = f"{model.tenant_id}/snapshot/{uuid.uuid4()}"
     vanishing = [swept]
 
-    class Swept(Storage):
+    class Swept(ObjectStore):
         def copy_to(self, path: str, target: Path, check: Callable[[], None] | None = None) -> Written:
             for gone in vanishing:
                 self.delete(gone)
             return super().copy_to(path, target, check)
 
-    monkeypatch.setattr(backup, "Storage", Swept)
+    monkeypatch.setattr(backup, "ObjectStore", Swept)
     monkeypatch.setattr(backup, "get_settings", lambda: world.settings)
 
     def create(name: str) -> Result:
