@@ -24,6 +24,7 @@ class Dataset(Struct, frozen=True, kw_only=True):
     instance_count: int | None = None
     holdout_count: int | None = None
     targets: list[Any] | None = None
+    refreshes: str | None = None
     created_at: datetime
     job: UUID | None = None
 
@@ -50,6 +51,7 @@ class Model(Struct, frozen=True, kw_only=True):
     policy: dict[str, Any]
     checkpoint_url: str | None = None
     latest_version: int | None = None
+    derived_from: str | None = None
     created_at: datetime
     job: UUID | None = None
 
@@ -107,6 +109,8 @@ class DeletionRequest(Struct, frozen=True, kw_only=True):
     transitions: list[Transition]
     figures: list[dict[str, Any]] | None = None
     children: list[UUID] | None = None
+    failed_children: list[UUID] | None = None
+    descendants: list[dict[str, Any]] | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -156,6 +160,7 @@ class Job(Struct, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     approved_at: datetime | None = None
+    decision: dict[str, Any] | None = None
 
 
 class InstanceList(Struct, frozen=True, kw_only=True):
