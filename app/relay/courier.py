@@ -71,7 +71,7 @@ class Courier:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._woken.set)
 
-    def stop(self, timeout: float = 1.0) -> None:
+    def stop(self, timeout: float) -> None:
         self._ended = True
         self.wake()
         self._thread.join(timeout)

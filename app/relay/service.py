@@ -37,6 +37,7 @@ from app.relay.unanswered import cancel_unheard, expire_reviews
 CHANNEL = "lethe_outbox"
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
+SECONDS_TO_END = 1.0  # for what is under way; it is done again by whoever comes next
 SECONDS_BETWEEN_ALARMS = 20.0
 SECONDS_PER_DAY = 86400.0
 
@@ -87,8 +88,8 @@ class Relay:
                         self._guarded("send_outbox", self._send_outbox)
         finally:
             self._ended.set()
-            self._courier.stop()
-            records.join(timeout=1.0)
+            self._courier.stop(SECONDS_TO_END)
+            records.join(SECONDS_TO_END)
             self._hang_up()
             self._sessions.kw["bind"].dispose()
 

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.settings import Settings
+from app.relay import service
 from app.relay.courier import Courier
 from app.relay.service import Relay
 from app.webhooks.retrying import MOST_ATTEMPTS, PAUSES, pause_after
@@ -280,9 +281,14 @@ async def test_after_a_rotation_both_secrets_sign_until_the_old_one_has_had_its_
 
 
 async def test_the_relay_itself_delivers_and_its_other_duties_go_on(
-    client: httpx.AsyncClient, world: World, receiver: Receiver, settings: Settings
+    client: httpx.AsyncClient,
+    world: World,
+    receiver: Receiver,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In this process: the courier begins with the relay, is woken by the notification, and ends with it."""
+    monkeypatch.setattr(service, "SECONDS_TO_END", 30.0)  # this process goes on: nothing may be left open
     world.ready_model()
     await make(client, receiver.url, "request.queued")
     relay = Relay(Settings(**settings.model_dump() | {"sweep_seconds": 3600}))
