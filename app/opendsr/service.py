@@ -148,7 +148,7 @@ async def _request_deletion(
         due_at=regulation.due.end(sent.submitted_time),
         acknowledge_by=acknowledge.end(sent.submitted_time) if acknowledge else None,
     )
-    made = await acceptance.accept(session, caller, settings, checked)
+    made = await acceptance.accept(session, caller, checked)
     if listed is not None:
         await instance_lists.remove(session, caller.tenant_id, listed.id)
     return made
