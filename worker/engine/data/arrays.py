@@ -19,12 +19,14 @@ from torch import Tensor
 
 from worker.engine.contract import Batch, Refused, TaskSpec
 from worker.engine.data.description import Description, TargetDescription
+from worker.engine.data.npy_files import UNREADABLE
 from worker.engine.data.signs_of_life import alive
 from worker.engine.tasks import kind_of
 
 Array = np.ndarray[Any, Any]
 
 MASK_SUFFIX = "_mask"
+MAX_NAME = 128 + len(MASK_SUFFIX)
 MAX_ARCHIVE_BYTES = 8 << 30
 _CHUNK_ROWS = 4096
 
@@ -97,12 +99,17 @@ def open_arrays(path: Path, tasks: tuple[TaskSpec, ...]) -> ArraysData:
 def _read(path: Path) -> dict[str, Array]:
     try:
         arrays = _read_folder(path) if path.is_dir() else _read_archive(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise Refused(
             "data_unreadable",
             f"The data is neither an .npz file nor a folder of .npy files that NumPy can read without "
             f"pickle: {type(error).__name__}.",
         ) from error
+    if any(len(name) > MAX_NAME or any(map(_is_strange, name)) for name in arrays):
+        raise Refused(
+            "data_unreadable",
+            f"The name of an array has more than {MAX_NAME} characters, or some that are no text.",
+        )
     for name in ("ids", "inputs"):
         if name not in arrays:
             raise Refused("data_unreadable", f"The data has no array named {name!r}.")
@@ -111,6 +118,11 @@ def _read(path: Path) -> dict[str, Array]:
     if arrays["inputs"].dtype.kind not in "fiub":
         raise Refused("data_unreadable", f"The inputs must be numbers, not {arrays['inputs'].dtype}.")
     return arrays
+
+
+def _is_strange(character: str) -> bool:
+    """What no database and no message takes."""
+    return character == "\0" or "\ud800" <= character <= "\udfff"
 
 
 def _read_folder(path: Path) -> dict[str, Array]:
@@ -128,7 +140,10 @@ def _read_archive(path: Path) -> dict[str, Array]:
             "use a folder of .npy files, which is read without loading it whole.",
         )
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        arrays = {name: archive[name] for name in archive.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError("NumPy hands out what is no array as bytes")
+    return arrays
 
 
 def _ids(arrays: Mapping[str, Array]) -> list[str]:
