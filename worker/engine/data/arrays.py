@@ -8,6 +8,7 @@ Folders are memory-mapped, so inputs need not fit in memory; an `.npz` is read w
 """
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ MASK_SUFFIX = "_mask"
 MAX_NAME = 128 + len(MASK_SUFFIX)
 MAX_ARCHIVE_BYTES = 8 << 30
 _CHUNK_ROWS = 4096
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class ArraysData:
@@ -133,6 +135,8 @@ def _read_folder(path: Path) -> dict[str, Array]:
 def _read_archive(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
+        for entry in archive.infolist():
+            _check_promise(archive, entry)
     if size > MAX_ARCHIVE_BYTES:
         raise Refused(
             "data_unreadable",
@@ -140,10 +144,20 @@ def _read_archive(path: Path) -> dict[str, Array]:
             "use a folder of .npy files, which is read without loading it whole.",
         )
     with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError("NumPy hands out what is no array as bytes")
-    return arrays
+        return {name: archive[name] for name in archive.files}
+
+
+def _check_promise(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """NumPy makes room for what a header promises before it reads: no more than there is.
+
+    Raises `ValueError`, also for what is no array."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError("an array in a format that plain numbers and strings do not need")
+        shape, _, dtype = _HEADERS[version](file)
+    if dtype.itemsize * math.prod(shape) > entry.file_size:
+        raise ValueError("a header that promises more than there is")
 
 
 def _ids(arrays: Mapping[str, Array]) -> list[str]:

@@ -14,8 +14,8 @@ from worker.engine.contract import Refused
 
 Array = np.ndarray[Any, Any]
 
-# What NumPy, and the archive around its files, raise on bytes that somebody made up. MemoryError: a header
-# that promises more than there is.
+# What NumPy, and the archive around its files, raise on bytes that somebody made up. Not MemoryError: that is
+# the machine's, and is tried again.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -24,7 +24,6 @@ UNREADABLE = (
     AttributeError,
     LookupError,
     OverflowError,
-    MemoryError,
     RecursionError,
     NotImplementedError,
     RuntimeError,
