@@ -150,12 +150,15 @@ def _add(
     )
 
 
+_CERTIFICATE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The certificate", "content": {_PEM: {}}}
+}
 router.add_api_route(
     f"{BASES[0]}/certificate.pem",
     get_opendsr_certificate,
     methods=["GET"],
     response_class=Response,
-    responses={200: {"description": "The certificate", "content": {_PEM: {}}}} | problems(404, 422, 500),
+    responses=_CERTIFICATE | problems(404, 422, 500),
 )
 for _base in BASES:
     _add(
