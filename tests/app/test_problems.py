@@ -82,6 +82,7 @@ async def test_paths_and_methods_that_do_not_exist(client: httpx.AsyncClient) ->
     answer = await client.patch("/v1/models")
     check_problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, POST"
+    assert (await client.post("/docs/assets/x.js")).headers["allow"] == "GET, HEAD"
     check_problem(await client.get(f"{PATH}/x"), 422, "validation_error")
 
 
