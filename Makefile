@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-.PHONY: demo serve test benchmark chaos lint format clean help
+.PHONY: demo serve test benchmark chaos lint audit format clean help
 
 help:            ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -33,12 +33,16 @@ lint: $(VENV)/installed  ## Formatting, style, types, import contracts
 	@$(RUN)/lint-imports --no-cache
 	@$(RUN)/mypy
 
+audit:           ## Ask PyPI for known weaknesses of every pinned version
+	@$(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
+	@$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 format: $(VENV)/installed  ## Rewrite the files as the linter wants them
 	@$(RUN)/ruff format .
 	@$(RUN)/ruff check --fix .
 
 clean:           ## Remove the virtual environment and what the demo wrote
-	rm -rf $(VENV) demo-output var
+	rm -rf $(VENV) $(VENV)-audit demo-output var
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \

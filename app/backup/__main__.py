@@ -71,7 +71,9 @@ def reapply() -> None:
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
     for request in done.impossible:
         typer.echo(f"Request {request} names a model that the backup does not have: register it again.")
-    if done.impossible:
+    for path in done.damaged:
+        typer.echo(f"{path} is damaged: take it from another copy of the journal, and run this again.")
+    if done.impossible or done.damaged:
         raise typer.Exit(1)
 
 

@@ -61,18 +61,20 @@ WHERE kind = 'unlearn' AND status IN ('queued', 'needs_review') AND NOT EXISTS (
 
 @dataclass
 class Reapplied:
-    """`impossible`: requests on models that the database does not have."""
+    """`impossible`: requests on models that the database does not have. `damaged`: paths in the storage of
+    entries that cannot be read."""
 
     queued: int = 0
     cancelled: int = 0
     impossible: list[uuid.UUID] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 def reapply_journal(sessions: sessionmaker[Session], storage: Storage, settings: Settings) -> Reapplied:
     """May be run twice. One transaction per entry. Raises `UnknownHashKey`: the journal is under a newer hash
     key than the database; bring the database under it first."""
     done = Reapplied()
-    for entry in read_entries(storage):
+    for entry in read_entries(storage, done.damaged):
         with transaction(sessions) as session:
             _reapply(session, entry, settings, done)
     with transaction(sessions) as session:

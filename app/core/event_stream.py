@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.core.errors import BadRequest
+from app.core.openapi import header_parameters
 from app.core.rows import AnyRow
 from app.core.wire import Answer, Moment, rfc3339
 from models import Event
@@ -58,6 +59,10 @@ FOLLOWED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The events so far, or the stream", "content": {MEDIA_TYPE: {}}},
     204: {"description": "The stream has ended, and Last-Event-ID is its end"},
 }
+
+
+# Read where it is needed, and so declared by hand.
+RESUMED = header_parameters({"Last-Event-ID": {"type": "string", "pattern": "^[0-9]{0,18}$"}})
 
 
 class EventList(Answer):

@@ -11,12 +11,21 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from app.core.storage import NotStored, Storage
 
 FOLDER = "journal/deletions"
 AUDIT_FOLDER = "journal/audit"
+
+
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DamagedEntry(ValueError):
+    """The bytes are not an entry of the journal."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,15 @@ class Entry:
     metadata: dict[str, Any]
     created_at: str
     due_at: str | None
-    instances: list[str]  # hexadecimal
+    instances: list[Hash]  # hexadecimal
     cancelled: bool
     acknowledge_by: str | None = None
     # Of a request on a data set's: that request itself, which has no entry of its own.
     parent: dict[str, Any] | None = None
     guarantee: str = "empirical"  # entries of earlier days have none
+
+
+_ENTRY = TypeAdapter(Entry)
 
 
 def write_entry(storage: Storage, entry: Entry) -> None:
@@ -50,12 +62,24 @@ def write_entry(storage: Storage, entry: Entry) -> None:
     storage.put(f"{FOLDER}/{entry.id}", [content])
 
 
-def read_entries(storage: Storage) -> Iterator[Entry]:
-    """All of them, in no order."""
+def read_entry(content: bytes) -> Entry:
+    """Raises `DamagedEntry`."""
+    try:
+        return _ENTRY.validate_json(content)
+    except ValidationError as error:
+        raise DamagedEntry("this is no entry of the journal") from error
+
+
+def read_entries(storage: Storage, damaged: list[str] | None = None) -> Iterator[Entry]:
+    """All of them, in no order. With `damaged`, the paths of those that cannot be read are added to it;
+    without, one such raises `DamagedEntry`."""
     for path in storage.list(FOLDER):
-        found = json.loads(b"".join(storage.read(path)))
-        ids = ("id", "tenant_id", "registered_model_id", "dataset_id")
-        yield Entry(**found | {name: uuid.UUID(found[name]) for name in ids})
+        try:
+            yield read_entry(b"".join(storage.read(path)))
+        except DamagedEntry:
+            if damaged is None:
+                raise
+            damaged.append(path)
 
 
 @dataclass(frozen=True)

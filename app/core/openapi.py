@@ -28,6 +28,16 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def header_parameters(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """For `openapi_extra`: headers that are read from the request itself, and not by a parameter."""
+    return {
+        "parameters": [
+            {"name": name, "in": "header", "required": False, "schema": schema}
+            for name, schema in schemas.items()
+        ]
+    }
+
+
 def operation_id(route: APIRoute) -> str:
     return route.name
 

@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 
 from app.core.errors import BadRequest, Conflict, InvalidInput, LetheError, TooLarge, Unavailable
 from models.states import IllegalTransition
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELD_ERRORS = 20
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldProblem(BaseModel):
@@ -78,7 +80,19 @@ async def handle_error(request: Request, error: Exception) -> Response:
     known = _as_lethe_error(error)
     if known is None:
         raise error
+    if known.status == 405:
+        known.headers["Allow"] = ", ".join(_methods(request)) or "GET, HEAD"  # the documentation's own files
     return problem_response(known, request)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path takes (RFC 9110 section 15.5.6). The framework names those of one route only."""
+    routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _as_lethe_error(error: Exception) -> LetheError | None:

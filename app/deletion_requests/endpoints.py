@@ -57,7 +57,11 @@ async def create_deletion_request(
     sent: NewDeletionRequest,
     dry_run: Annotated[bool, Query(description="Check and estimate only; write nothing")] = False,
     idempotency_key: Annotated[
-        str | None, Header(description="The same key with the same body is carried out once")
+        str | None,
+        Header(
+            description="The same key with the same body is carried out once",
+            json_schema_extra=idempotency.KEY_SCHEMA,
+        ),
     ] = None,
 ) -> Response:
     """Ask for supervision to be forgotten: the labels of these instances for these tasks.
@@ -184,6 +188,7 @@ async def extend_deletion_request(
     "/{request_id}/events",
     response_model=EventList,
     responses=event_stream.FOLLOWED | errors(400, 404, 422),
+    openapi_extra=event_stream.RESUMED,
 )
 async def follow_deletion_request(
     request: Request, caller: RequestsRead, session: Session, request_id: uuid.UUID

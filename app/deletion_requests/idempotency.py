@@ -17,6 +17,7 @@ from app.core.errors import BadRequest, InvalidInput
 from app.core.settings import Settings
 
 MAX_LENGTH = 255
+KEY_SCHEMA: dict[str, Any] = {"maxLength": MAX_LENGTH, "pattern": "^[ -~]*[!#-~][ -~]*$"}
 
 # A key that is older than the operator keeps them is taken over.
 _CLAIM = text("""

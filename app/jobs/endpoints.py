@@ -45,6 +45,7 @@ async def get_job(caller: RequestsRead, session: Session, job_id: uuid.UUID) -> 
     "/{job_id}/events",
     response_model=EventList,
     responses=event_stream.FOLLOWED | errors(400, 404, 422),
+    openapi_extra=event_stream.RESUMED,
 )
 async def follow_job(request: Request, caller: RequestsRead, session: Session, job_id: uuid.UUID) -> Response:
     """The history as JSON, or, when `text/event-stream` is accepted, as it happens, with progress."""

@@ -25,6 +25,7 @@ API_VERSION = "2.0"
 BASES = ("/opendsr/v2", "/opendsr/v2/stub")
 RESOURCE = "opendsr_requests"
 FORMER_NAMES = ("requests", "opengdpr_requests", "status")
+_PEM = "application/x-pem-file"
 
 router = APIRouter(tags=["OpenDSR"])
 
@@ -33,11 +34,22 @@ def _body() -> dict[str, Any]:
     """As it is read; the dictionary of one vendor is turned into the list before it is validated."""
     schema = SentRequest.model_json_schema()
     one = schema.pop("$defs")["SentIdentity"]
-    entry = {"type": "object", "properties": {"value": {"type": "string"}, "encoding": {"type": "string"}}}
+    entry = {
+        "type": "object",
+        "properties": {
+            "value": one["properties"]["identity_value"],
+            "encoding": one["properties"]["identity_format"],
+        },
+        "required": ["value"],
+    }
     schema["properties"]["subject_identities"] = {
         "anyOf": [
             {"type": "array", "items": one, "maxItems": MOST_IDENTITIES},
-            {"type": "object", "additionalProperties": entry, "maxProperties": MOST_IDENTITIES},
+            {
+                "type": "object",
+                "properties": dict.fromkeys(TYPES, entry),
+                "additionalProperties": False,
+            },
         ]
     }
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
@@ -63,7 +75,7 @@ async def discover(request: Request) -> Response:
 
 async def get_opendsr_certificate(request: Request) -> Response:
     """The certificate whose key signs answers and callbacks. For everybody."""
-    return Response(_signer(request).certificate, 200, media_type="application/x-pem-file")
+    return Response(_signer(request).certificate, 200, media_type=_PEM)
 
 
 async def create_opendsr_request(request: Request, caller: RequestsWrite, session: Session) -> Response:
@@ -138,8 +150,15 @@ def _add(
     )
 
 
+_CERTIFICATE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The certificate", "content": {_PEM: {}}}
+}
 router.add_api_route(
-    f"{BASES[0]}/certificate.pem", get_opendsr_certificate, methods=["GET"], responses=problems(404, 422, 500)
+    f"{BASES[0]}/certificate.pem",
+    get_opendsr_certificate,
+    methods=["GET"],
+    response_class=Response,
+    responses=_CERTIFICATE | problems(404, 422, 500),
 )
 for _base in BASES:
     _add(

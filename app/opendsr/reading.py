@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from app.core.wire import InstanceId, TaskName
 from app.deletion_requests.schemas import Reference
-from app.opendsr.identities import FORMATS, Identity, identity
+from app.opendsr.identities import FORMATS, TYPES, Identity, identity
 from app.outbound.urls import ReceiverUrl
 
 MOST_IDENTITIES = 1000
@@ -26,9 +26,9 @@ class SentIdentity(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    identity_type: str = Field(max_length=64)
+    identity_type: str = Field(max_length=64, json_schema_extra={"enum": list(TYPES)})
     identity_value: Value
-    identity_format: str = Field("raw", max_length=16)
+    identity_format: str = Field("raw", max_length=16, json_schema_extra={"enum": list(FORMATS)})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -114,7 +114,15 @@ class SentRequest(BaseModel):
     )
 
     regulation: str = Field(min_length=1, max_length=64)
-    subject_request_id: Annotated[uuid.UUID, BeforeValidator(_v4)]
+    subject_request_id: Annotated[
+        uuid.UUID,
+        BeforeValidator(_v4),
+        Field(
+            json_schema_extra={
+                "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+            }
+        ),
+    ]
     subject_request_type: Literal["erasure"]
     submitted_time: Annotated[AwareDatetime, Field(strict=False)]
     subject_identities: Annotated[

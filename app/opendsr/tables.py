@@ -16,17 +16,18 @@ from app.core.session import Session
 from app.core.settings import Settings
 from app.core.wire import Answer, InstanceId, Sent
 from app.opendsr import repository
-from app.opendsr.identities import Identity, identity, key_of, stored_hashes
+from app.opendsr.identities import FORMATS, TYPES, Identity, identity, key_of, stored_hashes
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/identities", tags=["OpenDSR"])
 
-Name = Annotated[str, Field(max_length=64)]
+Type = Annotated[str, Field(max_length=64, json_schema_extra={"enum": list(TYPES)})]
+Format = Annotated[str, Field(max_length=64, json_schema_extra={"enum": list(FORMATS)})]
 
 
 class IdentityRow(Sent):
-    identity_type: Name
+    identity_type: Type
     identity_value: Annotated[str, Field(min_length=1, max_length=1024)]
-    identity_format: Name = "raw"
+    identity_format: Format = "raw"
     instances: list[InstanceId] = Field(min_length=1)
 
     @model_validator(mode="after")

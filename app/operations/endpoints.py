@@ -56,7 +56,9 @@ async def readyz(request: Request) -> Readiness:
 
 @router.get(
     "/metrics",
+    response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **problems(401, 422)},
+    openapi_extra={"security": [{}]},  # no token is needed where the operator has set none
 )
 async def metrics(request: Request, credentials: _Credentials) -> Response:
     """This process's counters, and the queue as the database tells it. What names tenants and models is told

@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated
 
-from pydantic import AfterValidator, HttpUrl, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, HttpUrl, TypeAdapter, ValidationError
 
 from app.outbound.addresses import Listed, is_listed, may_reach
 
@@ -26,7 +26,11 @@ def normal(url: str) -> str:
     return str(read)
 
 
-ReceiverUrl = Annotated[str, AfterValidator(normal)]
+ReceiverUrl = Annotated[
+    str,
+    Field(json_schema_extra={"format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?:", "maxLength": MAX_LENGTH}),
+    AfterValidator(normal),
+]
 
 
 def why_never(url: str, listed: tuple[Listed, ...]) -> str | None:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.auth.caller import ModelsReadStreaming, ModelsWriteStreaming
 from app.core.digests import expected_sha256
-from app.core.openapi import errors
+from app.core.openapi import errors, header_parameters
 from app.registered_models import repository, service
 from app.registered_models.download import check_may_download, checkpoint_response
 from app.registered_models.schemas import VersionView
@@ -58,8 +58,16 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_TEXT = {"type": "string"}
+_CONDITIONS = header_parameters({"If-None-Match": _TEXT})
+_PARTS = header_parameters({"Range": _TEXT, "If-Range": _TEXT, "If-None-Match": _TEXT})
+
+
 @router.get(
-    "/{version}/checkpoint", responses=_DOWNLOADS | errors(404, 409, 410, 416), response_class=Response
+    "/{version}/checkpoint",
+    responses=_DOWNLOADS | errors(404, 409, 410, 416),
+    response_class=Response,
+    openapi_extra=_PARTS,
 )
 async def download_checkpoint(
     request: Request, caller: ModelsReadStreaming, model: str, version: str
@@ -68,7 +76,12 @@ async def download_checkpoint(
     return await _checkpoint(request, caller, model, version)
 
 
-@router.head("/{version}/checkpoint", responses=_DOWNLOADS | errors(404, 409, 410), response_class=Response)
+@router.head(
+    "/{version}/checkpoint",
+    responses=_DOWNLOADS | errors(404, 409, 410),
+    response_class=Response,
+    openapi_extra=_CONDITIONS,
+)
 async def describe_checkpoint(
     request: Request, caller: ModelsReadStreaming, model: str, version: str
 ) -> Response:

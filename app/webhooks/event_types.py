@@ -33,8 +33,9 @@ EVENT_TYPES: tuple[str, ...] = (
     "certificate.issued",
 )
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))
+# `*`, a group as `request.*`, or one type.
+KNOWN: tuple[str, ...] = ("*", *(f"{group}.*" for group in GROUPS), *EVENT_TYPES)
 
 
 def is_known(pattern: str) -> bool:
-    """`*`, a group as `request.*`, or one type."""
-    return pattern == "*" or pattern in EVENT_TYPES or pattern in {f"{group}.*" for group in GROUPS}
+    return pattern in KNOWN

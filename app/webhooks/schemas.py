@@ -7,7 +7,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from app.core.wire import Answer, Moment, Sent, ShortText
 from app.outbound.urls import ReceiverUrl
-from app.webhooks.event_types import GROUPS, is_known
+from app.webhooks.event_types import GROUPS, KNOWN, is_known
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
 
@@ -21,7 +21,9 @@ def _known(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, Field(max_length=64), AfterValidator(_known)]
+Pattern = Annotated[
+    str, Field(max_length=64, json_schema_extra={"enum": list(KNOWN)}), AfterValidator(_known)
+]
 Events = Annotated[
     list[Pattern],
     Field(min_length=1, max_length=64, description="Types such as request.succeeded, groups as job.*, or *"),

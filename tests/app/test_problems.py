@@ -81,7 +81,8 @@ async def test_paths_and_methods_that_do_not_exist(client: httpx.AsyncClient) ->
     check_problem(await client.get("/v2/models"), 404, "unknown_path")
     answer = await client.patch("/v1/models")
     check_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+    assert (await client.post("/docs/assets/x.js")).headers["allow"] == "GET, HEAD"
     check_problem(await client.get(f"{PATH}/x"), 422, "validation_error")
 
 

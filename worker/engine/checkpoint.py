@@ -160,7 +160,14 @@ def _parse_header(header: bytes) -> CheckpointLayout:
             )
             for name, entry in entries.items()
         ]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        OverflowError,  # JSON as Python reads it has an Infinity
+        RecursionError,
+    ) as error:
         raise _not_safetensors("its header cannot be read") from error
     tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
     position = 0
@@ -237,4 +244,8 @@ def _truncated(reason: str) -> Refused:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    """As text that can be kept: a name in a checkpoint may be anything."""
+    shown = [
+        name if name.isprintable() and len(name) <= 200 else repr(name)[:200] + "…" for name in names[:5]
+    ]
+    return ", ".join(shown) + (", …" if len(names) > 5 else "")

@@ -26,6 +26,8 @@ def read_instances(file: Path, column: str | None = None) -> list[str]:
                 found = list(dict.fromkeys(_reader(file)(text, file, column)))
     except UnicodeDecodeError as error:
         raise UnreadableInstances(f"{file} is not a text file in UTF-8.") from error
+    except csv.Error as error:
+        raise UnreadableInstances(f"{file} cannot be read as CSV: {error}.") from error
     except OSError as error:
         raise UnreadableInstances(f"{file} cannot be read: {error.strerror}.") from error
     if not found:
@@ -86,7 +88,7 @@ def _ndjson(text: Iterable[str], file: Path, column: str | None) -> Iterator[str
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableInstances(f"{file}, line {number}: this is not JSON.") from error
         if isinstance(value, dict):
             value = next((value[name] for name in ([column] if column else NAMES) if name in value), None)

@@ -29,7 +29,7 @@ def _pems(file: Path) -> list[str]:
     try:
         listed: Any = json.loads(text)
         return [str(entry["public_key"]) for entry in listed["data"] if entry["algorithm"] == "ed25519"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotVerified(
             f"{file} holds no public keys: give a PEM file, or what the service answers at "
             "/.well-known/lethe-signing-keys.json."

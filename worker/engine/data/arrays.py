@@ -8,6 +8,7 @@ Folders are memory-mapped, so inputs need not fit in memory; an `.npz` is read w
 """
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +20,17 @@ from torch import Tensor
 
 from worker.engine.contract import Batch, Refused, TaskSpec
 from worker.engine.data.description import Description, TargetDescription
+from worker.engine.data.npy_files import UNREADABLE
 from worker.engine.data.signs_of_life import alive
 from worker.engine.tasks import kind_of
 
 Array = np.ndarray[Any, Any]
 
 MASK_SUFFIX = "_mask"
+MAX_NAME = 128 + len(MASK_SUFFIX)
 MAX_ARCHIVE_BYTES = 8 << 30
 _CHUNK_ROWS = 4096
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class ArraysData:
@@ -97,12 +101,17 @@ def open_arrays(path: Path, tasks: tuple[TaskSpec, ...]) -> ArraysData:
 def _read(path: Path) -> dict[str, Array]:
     try:
         arrays = _read_folder(path) if path.is_dir() else _read_archive(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise Refused(
             "data_unreadable",
             f"The data is neither an .npz file nor a folder of .npy files that NumPy can read without "
             f"pickle: {type(error).__name__}.",
         ) from error
+    if any(len(name) > MAX_NAME or any(map(_is_strange, name)) for name in arrays):
+        raise Refused(
+            "data_unreadable",
+            f"The name of an array has more than {MAX_NAME} characters, or some that are no text.",
+        )
     for name in ("ids", "inputs"):
         if name not in arrays:
             raise Refused("data_unreadable", f"The data has no array named {name!r}.")
@@ -113,6 +122,11 @@ def _read(path: Path) -> dict[str, Array]:
     return arrays
 
 
+def _is_strange(character: str) -> bool:
+    """What no database and no message takes."""
+    return character == "\0" or "\ud800" <= character <= "\udfff"
+
+
 def _read_folder(path: Path) -> dict[str, Array]:
     files = sorted(path.glob("*.npy"))
     return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
@@ -121,6 +135,8 @@ def _read_folder(path: Path) -> dict[str, Array]:
 def _read_archive(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
+        for entry in archive.infolist():
+            _check_promise(archive, entry)
     if size > MAX_ARCHIVE_BYTES:
         raise Refused(
             "data_unreadable",
@@ -129,6 +145,19 @@ def _read_archive(path: Path) -> dict[str, Array]:
         )
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def _check_promise(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """NumPy makes room for what a header promises before it reads: no more than there is.
+
+    Raises `ValueError`, also for what is no array."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError("an array in a format that plain numbers and strings do not need")
+        shape, _, dtype = _HEADERS[version](file)
+    if dtype.itemsize * math.prod(shape) > entry.file_size:
+        raise ValueError("a header that promises more than there is")
 
 
 def _ids(arrays: Mapping[str, Array]) -> list[str]:

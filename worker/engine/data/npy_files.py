@@ -1,6 +1,10 @@
 """One array per `.npy` file, mapped and not read, and never unpickled."""
 
+import lzma
+import struct
 import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,26 @@ from worker.engine.contract import Refused
 
 Array = np.ndarray[Any, Any]
 
-# What reading a header that somebody made up may raise.
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError)
+# What NumPy, and the archive around its files, raise on bytes that somebody made up. Not MemoryError: that is
+# the machine's, and is tried again.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 def read_array(path: Path, called: str, *, kinds: str = "fiu") -> Array:
@@ -25,7 +47,7 @@ def read_array(path: Path, called: str, *, kinds: str = "fiu") -> Array:
         array: Array = np.lib.format.open_memmap(
             str(path), mode="r"
         )  # a Path would be resolved, which is slow
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Refused(
             "data_unreadable",
             f"{called} is missing or is no .npy file that NumPy can read without pickle: "

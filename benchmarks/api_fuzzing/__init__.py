@@ -1,0 +1,1 @@
+"""What schemathesis makes of the OpenAPI document, thrown at the real application on a real PostgreSQL."""

@@ -1,0 +1,111 @@
+"""A tenant that has one of everything, so that what is thrown at the API does not only meet `not found`."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from tests.app.world import World
+from worker.audit.storing import store_report
+
+INSTANCES = 400
+MODELS = 12
+
+
+@dataclass
+class Known:
+    """What calls may name: by the parameter or field that names it."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, place: str, *values: object) -> None:
+        self.names.setdefault(place, []).extend(str(value) for value in values)
+
+
+def furnish(world: World, url: str, key: str) -> Known:
+    known = Known()
+    world.tenant("acme", "file:///data")
+    world.ready_dataset(instances=INSTANCES)
+    known.add("dataset", "scans")
+    for number in range(MODELS):
+        known.add("model", f"reader-{number}")
+        _with_line(world, world.ready_model(name=f"reader-{number}"))
+    known.add("version", 1, 2, "latest")
+    known.add("alias", "champion", "latest")
+    known.add("instance", *(f"scan-{number}" for number in range(40)))
+    known.add("task", "digit", "parity")
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
+        _requests_and_jobs(world, client, known)
+        _others(world, client, known)
+    return known
+
+
+def _with_line(world: World, model: uuid.UUID) -> None:
+    first = world.run("SELECT head_version_id FROM registered_models WHERE id = :m", m=model)
+    world.run("UPDATE model_versions SET state = 'superseded' WHERE id = :v", v=first)
+    report = {"requests": [], "tasks": {}}
+    second = world.version(model, 2, "published", parent=first, checkpoint=b"second", report=report)
+    world.run("UPDATE registered_models SET head_version_id = :v WHERE id = :m", v=second, m=model)
+    world.run("UPDATE aliases SET version_id = :v WHERE registered_model_id = :m", v=second, m=model)
+
+
+def _requests_and_jobs(world: World, client: httpx.Client, known: Known) -> None:
+    ends = ("queued", "running", "failed", "needs_review", "succeeded")
+    for number, end in enumerate(ends):
+        sent = {"instances": [f"scan-{100 + number}"], "tasks": "all", "regulation": "gdpr"}
+        made = _posted(client, "/v1/deletion-requests", sent | {"model": f"reader-{number}"})
+        known.add("request_id", made["id"])
+        known.add("job_id", made["job"])
+        if end == "queued":
+            continue
+        world.claim(made["job"])
+        if end == "succeeded":
+            world.publish(made["job"])
+        elif end != "running":
+            world.move_requests(made["job"], end)
+            world.finish(made["job"], end)
+    of_all = _posted(
+        client, "/v1/deletion-requests", {"dataset": "scans", "instances": ["scan-200"], "tasks": "all"}
+    )
+    known.add("request_id", of_all["id"])
+
+
+def _others(world: World, client: httpx.Client, known: Known) -> None:
+    for number in range(3):
+        made = _posted(client, "/v1/instance-lists", {"instances": [f"scan-{number}"]})
+        known.add("list_id", made["id"])
+        made = _posted(client, "/v1/webhooks", {"url": f"https://receiver-{number}.example.com/x"})
+        known.add("webhook_id", made["id"])
+        delivery = _posted(client, f"/v1/webhooks/{made['id']}/ping", None)
+        known.add("event_id", delivery["event"])
+        made = _posted(client, "/v1/api-keys", {"name": "spare", "scopes": ["requests:read"]})
+        known.add("key_id", made["id"])
+        hold = _posted(client, f"/v1/models/reader-{number}/holds", {"reason": "a case"})
+        known.add("hold_id", hold["id"])
+    version = world.run("SELECT id FROM model_versions WHERE number = 2 LIMIT 1")
+    worker = create_engine(world.settings.worker_database_url.get_secret_value())
+    with Session(worker) as session, session.begin():
+        known.add("audit_id", store_report(session, version, {"findings": ["nothing was seen"]}))
+    worker.dispose()
+    identity = {"identity_type": "email", "identity_value": "jane@example.com"}
+    _posted(client, "/v1/datasets/scans/identities", {"identities": [identity | {"instances": ["scan-300"]}]})
+    for door in ("", "/stub"):
+        sent = {
+            "regulation": "gdpr",
+            "subject_request_id": str(uuid.uuid4()),
+            "subject_request_type": "erasure",
+            "submitted_time": datetime.now(UTC).isoformat(),
+            "subject_identities": [identity | {"identity_format": "raw"}],
+        }
+        _posted(client, f"/opendsr/v2{door}/opendsr_requests", sent)
+        known.add("subject_request_id", sent["subject_request_id"])
+
+
+def _posted(client: httpx.Client, path: str, body: object) -> dict[str, object]:
+    answer = client.post(path, json=body) if body is not None else client.post(path)
+    answer.raise_for_status()
+    made: dict[str, object] = answer.json()
+    return made
