@@ -38,7 +38,7 @@ def _report(seeds: dict[str, Any]) -> str:
     lines = [
         "# A service under faults",
         "",
-        f"`make chaos`, or `python -m chaos --seeds 1-{len(runs)}`: seeds {', '.join(seeds)}; "
+        f"`python -m chaos`: seeds {', '.join(seeds)}; "
         f"{platform.python_version()}, {os.cpu_count()} cores, {WORKERS} worker processes, leases of "
         f"{LEASE_SECONDS:g} s, at most {SETTINGS['LETHE_MAX_ATTEMPTS']} attempts.",
         "",
