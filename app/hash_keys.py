@@ -1,4 +1,4 @@
-"""Bringing everything under a new hash key: index, requests, ledger and lists, one tenant at a time.
+"""Bringing everything under a new hash key: index, requests, ledger, lists, identities; tenant by tenant.
 
 The ids themselves are not kept, so the hash under the new key is one over the hash under the old key. The
 keys stay in this process: the database is given pairs of hashes. A tenant is one transaction. Requests that
@@ -7,12 +7,14 @@ moment.
 """
 
 import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.core.audit import audit_entry
-from app.core.hashing import advance_hashes
+from app.core.hashing import advance_hashes, advance_identities
 from app.core.settings import Settings
 
 ACTOR = "operator"
@@ -35,6 +37,7 @@ _ROWS = {
     "instance_list_items": "instance_list_id IN (SELECT id FROM instance_lists WHERE tenant_id = :tenant AND"
     " hash_key_id = :before)",
 }
+_ROWS["identity_instances"] = _ROWS["dataset_instances"]
 _NAMED = ("datasets", "deletion_requests", "forgotten_supervision", "instance_lists")
 _OLD_IDS = " UNION ".join(
     f"SELECT hash_key_id FROM {table} WHERE tenant_id = :tenant AND hash_key_id <> :after"  # noqa: S608
@@ -59,27 +62,14 @@ def rotate_hash_key(session: Session, tenant_id: uuid.UUID, settings: Settings) 
 
 def _advance(session: Session, tenant_id: uuid.UUID, settings: Settings, before: str) -> int:
     bound = {"tenant": tenant_id, "before": before}
-    session.execute(text("CREATE TEMPORARY TABLE moved_hashes (old bytea PRIMARY KEY, new bytea NOT NULL)"))
-    every = " UNION ".join(
-        f"SELECT instance_hash FROM {table} WHERE {rows}"  # noqa: S608 (constants of this file)
-        for table, rows in _ROWS.items()
+    moved = _move(
+        session, "instance_hash", _ROWS, bound, lambda old: advance_hashes(old, tenant_id, settings, before)
     )
-    old = [bytes(each) for each in session.scalars(text(every), bound)]
-    insert = text(
-        "INSERT INTO moved_hashes SELECT * FROM unnest(CAST(:old AS bytea[]), CAST(:new AS bytea[]))"
-    )
-    for start in range(0, len(old), BATCH):
-        batch = old[start : start + BATCH]
-        new = advance_hashes(batch, tenant_id, settings, before)
-        session.execute(insert, {"old": batch, "new": new})
-    for table, rows in _ROWS.items():
-        session.execute(
-            text(
-                f"UPDATE {table} SET instance_hash = moved_hashes.new FROM moved_hashes"  # noqa: S608
-                f" WHERE moved_hashes.old = {table}.instance_hash AND {rows}"
-            ),
-            bound,
-        )
+    identities = {"identity_instances": _ROWS["identity_instances"]}
+    moved += _move(
+        session, "identity_hash", identities, bound,
+        lambda old: advance_identities(old, tenant_id, settings, before),
+    )  # fmt: skip
     for table in _NAMED:
         session.execute(
             text(
@@ -87,6 +77,37 @@ def _advance(session: Session, tenant_id: uuid.UUID, settings: Settings, before:
                 " WHERE tenant_id = :tenant AND hash_key_id = :before"
             ),
             bound | {"after": settings.hash_key_id},
+        )
+    return moved
+
+
+def _move(
+    session: Session,
+    column: str,
+    tables: Mapping[str, str],
+    bound: Mapping[str, Any],
+    advance: Callable[[list[bytes]], list[bytes]],
+) -> int:
+    """How many hashes there were in the column, of whatever table."""
+    session.execute(text("CREATE TEMPORARY TABLE moved_hashes (old bytea PRIMARY KEY, new bytea NOT NULL)"))
+    every = " UNION ".join(
+        f"SELECT DISTINCT {column} FROM {table} WHERE {rows}"  # noqa: S608 (constants of this file)
+        for table, rows in tables.items()
+    )
+    old = [bytes(each) for each in session.scalars(text(every), bound)]
+    insert = text(
+        "INSERT INTO moved_hashes SELECT * FROM unnest(CAST(:old AS bytea[]), CAST(:new AS bytea[]))"
+    )
+    for start in range(0, len(old), BATCH):
+        batch = old[start : start + BATCH]
+        session.execute(insert, {"old": batch, "new": advance(batch)})
+    for table, rows in tables.items():
+        session.execute(
+            text(
+                f"UPDATE {table} SET {column} = moved_hashes.new FROM moved_hashes"  # noqa: S608
+                f" WHERE moved_hashes.old = {table}.{column} AND {rows}"
+            ),
+            bound,
         )
     session.execute(text("DROP TABLE moved_hashes"))
     return len(old)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from app.core.settings import Settings
 
+IDENTITIES = b"opendsr identities\0"
+
 
 class UnknownHashKey(LookupError):
     """No key of that id is configured, or it is not older than the one that is wanted."""
@@ -34,13 +36,29 @@ def advance_hashes(
     return _through(hashes, _keys(tenant_id, settings, before, after))
 
 
+def hash_identities(
+    written: Iterable[bytes], tenant_id: uuid.UUID, settings: Settings, key_id: str | None = None
+) -> list[bytes]:
+    """As `hash_instances`, of people's identities: under keys of their own. Raises `UnknownHashKey`."""
+    return _through(written, _keys(tenant_id, settings, None, key_id, IDENTITIES))
+
+
+def advance_identities(
+    hashes: Iterable[bytes], tenant_id: uuid.UUID, settings: Settings, before: str
+) -> list[bytes]:
+    """As `advance_hashes`, to the newest key. Raises `UnknownHashKey`."""
+    return _through(hashes, _keys(tenant_id, settings, before, None, IDENTITIES))
+
+
 def _through(values: Iterable[bytes], keys: Sequence[bytes]) -> list[bytes]:
     for key in keys:
         values = [hmac.digest(key, value, "sha256") for value in values]
     return list(values)
 
 
-def _keys(tenant_id: uuid.UUID, settings: Settings, after: str | None, up_to: str | None) -> list[bytes]:
+def _keys(
+    tenant_id: uuid.UUID, settings: Settings, after: str | None, up_to: str | None, purpose: bytes = b""
+) -> list[bytes]:
     chain = [(old.id, old.key) for old in settings.old_hash_keys] + [
         (settings.hash_key_id, settings.hash_key)
     ]
@@ -52,6 +70,6 @@ def _keys(tenant_id: uuid.UUID, settings: Settings, after: str | None, up_to: st
     if first > end:
         raise UnknownHashKey(last)
     return [
-        hmac.digest(bytes.fromhex(key.get_secret_value()), tenant_id.bytes, "sha256")
+        hmac.digest(bytes.fromhex(key.get_secret_value()), purpose + tenant_id.bytes, "sha256")
         for _, key in chain[first:end]
     ]

@@ -1,4 +1,4 @@
-"""Identities of people: their normal form, and the keyed hashes by which they are looked up.
+"""Identities of people: their normal form, and what they are looked up by once it is hashed with a key.
 
 A hashed identity (sha256, sha1, md5 in hexadecimal) can be matched with a raw one only if both sides wrote
 the raw one alike before hashing. Ours: without blanks around it; e-mail addresses and the ids of devices in
@@ -6,13 +6,8 @@ lower case.
 """
 
 import hashlib
-import hmac
 import re
-import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from app.core.settings import Settings
 
 # Specification, section 5.1.
 TYPES = (
@@ -61,33 +56,23 @@ def identity(type: str, format: str, value: str) -> Identity:
     return Identity(type, format, normal)
 
 
-def stored_hashes(one: Identity, key: bytes) -> list[bytes]:
-    """All by which it can be looked up: of a raw one, one per kind of hash."""
+def stored(one: Identity) -> list[bytes]:
+    """All that it can be looked up by: of a raw one, one per kind of hash."""
     if one.format != "raw":
-        return [_keyed(one.type, one.format, one.value, key)]
-    return [_keyed(one.type, name, _digest(name, one.value), key) for name in HASHES]
+        return [_written(one.type, one.format, one.value)]
+    return [_written(one.type, name, _digest(name, one.value)) for name in HASHES]
 
 
-def looked_up_hash(one: Identity, key: bytes) -> bytes:
+def looked_up(one: Identity) -> bytes:
+    """One of those that were stored for it."""
     if one.format != "raw":
-        return _keyed(one.type, one.format, one.value, key)
-    return _keyed(one.type, "sha256", _digest("sha256", one.value), key)
-
-
-def key_of(tenant_id: uuid.UUID, settings: Settings) -> bytes:
-    """The tenant's, apart from that of its instance hashes."""
-    master = bytes.fromhex(settings.hash_key.get_secret_value())
-    return hmac.digest(master, b"opendsr identities\0" + tenant_id.bytes, "sha256")
-
-
-def looked_up_hashes(identities: Iterable[Identity], tenant_id: uuid.UUID, settings: Settings) -> list[bytes]:
-    key = key_of(tenant_id, settings)
-    return [looked_up_hash(one, key) for one in identities]
+        return _written(one.type, one.format, one.value)
+    return _written(one.type, "sha256", _digest("sha256", one.value))
 
 
 def _digest(name: str, value: str) -> str:
     return hashlib.new(name, value.encode(), usedforsecurity=False).hexdigest()
 
 
-def _keyed(type: str, format: str, digest: str, key: bytes) -> bytes:
-    return hmac.digest(key, f"{type}\0{format}\0{digest}".encode(), "sha256")
+def _written(type: str, format: str, digest: str) -> bytes:
+    return f"{type}\0{format}\0{digest}".encode()

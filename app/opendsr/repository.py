@@ -21,14 +21,19 @@ _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))")
 _MOVE_STUB = text(
     "UPDATE opendsr_requests SET stub_status = :after WHERE id = :id AND stub_status = :before RETURNING id"
 )
-_ONLY_DATASET = text("SELECT id, name FROM datasets WHERE tenant_id = :tenant_id ORDER BY id LIMIT 2")
+_ONLY_DATASET = text(
+    "SELECT id, name, hash_key_id FROM datasets WHERE tenant_id = :tenant_id ORDER BY id LIMIT 2"
+)
 _DATASET = text(
-    "SELECT id, name FROM datasets WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
+    "SELECT id, name, hash_key_id FROM datasets"
+    " WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
 )
 _DATASET_OF_MODEL = text(
-    "SELECT d.id, d.name FROM datasets d JOIN registered_models m ON m.dataset_id = d.id"
+    "SELECT d.id, d.name, d.hash_key_id FROM datasets d JOIN registered_models m ON m.dataset_id = d.id"
     " WHERE m.tenant_id = :tenant_id AND (m.name = :name OR m.id = CAST(:id AS uuid))"
 )
+# Whoever rotates keys waits from here to the commit.
+_HOLD_KEY = text("SELECT id FROM datasets WHERE id = :id AND hash_key_id = :hash_key_id FOR KEY SHARE")
 _UNKNOWN = text("""
 SELECT count(*) FROM unnest(CAST(:instances AS bytea[])) AS sent(instance_hash)
 WHERE NOT EXISTS (
@@ -90,6 +95,12 @@ async def _named(session: AsyncSession, query: TextClause, tenant_id: uuid.UUID,
     if found is None and not is_name(name):
         return None
     return (await session.execute(query, {"tenant_id": tenant_id, "name": name, "id": found})).one_or_none()
+
+
+async def hold_key(session: AsyncSession, dataset: AnyRow) -> bool:
+    """Whether the data set is still under the hash key that it was read with; it stays so."""
+    bound = {"id": dataset.id, "hash_key_id": dataset.hash_key_id}
+    return (await session.execute(_HOLD_KEY, bound)).one_or_none() is not None
 
 
 async def unknown_instances(session: AsyncSession, dataset_id: uuid.UUID, instances: list[bytes]) -> int:

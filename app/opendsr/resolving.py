@@ -9,20 +9,27 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import Unavailable
+from app.core.hashing import UnknownHashKey, hash_identities
 from app.core.instances import NamedInstances
 from app.core.logging import get_logger
+from app.core.rows import AnyRow
 from app.core.settings import Settings
-from app.opendsr.identities import Identity, looked_up_hashes
+from app.deletion_requests.targets import hash_key_changed
+from app.opendsr.identities import Identity, looked_up
 from app.outbound.addresses import read_listed
 from app.outbound.sending import Limits, NotAnswered, Sender
 
 AT_ONCE = 4
 LIMITS = Limits(connect=3.0, read=10.0, total=10.0, most_bytes=16 * 1024 * 1024)
 
+# One statement: whoever rotates keys brings data set and table under the new one at once.
 _KNOWN = text("""
-SELECT string_agg(DISTINCT instance_hash, ''::bytea ORDER BY instance_hash) AS packed
-FROM identity_instances
-WHERE tenant_id = :tenant_id AND dataset_id = :dataset_id AND identity_hash = ANY(:hashes)
+SELECT (
+  SELECT string_agg(DISTINCT instance_hash, ''::bytea ORDER BY instance_hash) FROM identity_instances AS known
+  WHERE known.dataset_id = dataset.id AND identity_hash = ANY(:hashes)
+) AS packed
+FROM datasets AS dataset
+WHERE tenant_id = :tenant_id AND id = :dataset_id AND hash_key_id = :hash_key_id
 """)
 
 
@@ -30,14 +37,25 @@ async def from_table(
     session: AsyncSession,
     settings: Settings,
     tenant_id: uuid.UUID,
-    dataset_id: uuid.UUID,
+    dataset: AnyRow,
     identities: Sequence[Identity],
 ) -> NamedInstances:
-    """What any of the identities stands for; maybe nothing."""
-    hashes = looked_up_hashes(identities, tenant_id, settings)
-    bound = {"tenant_id": tenant_id, "dataset_id": dataset_id, "hashes": hashes}
-    packed = (await session.execute(_KNOWN, bound)).scalar_one()
-    found = bytes(packed) if packed is not None else b""
+    """What any of the identities stands for, under the data set's key; maybe nothing. Raises `Conflict`
+    (hash_key_changed)."""
+    try:
+        hashes = hash_identities(map(looked_up, identities), tenant_id, settings, dataset.hash_key_id)
+    except UnknownHashKey:
+        raise hash_key_changed() from None
+    bound = {
+        "tenant_id": tenant_id,
+        "dataset_id": dataset.id,
+        "hash_key_id": dataset.hash_key_id,
+        "hashes": hashes,
+    }
+    row = (await session.execute(_KNOWN, bound)).one_or_none()
+    if row is None:
+        raise hash_key_changed()
+    found = bytes(row.packed) if row.packed is not None else b""
     return NamedInstances(found, len(found) // 32)
 
 

@@ -127,10 +127,10 @@ async def _request_deletion(
         if not named["instances"]:
             return None
     else:
-        found = await resolving.from_table(session, settings, caller.tenant_id, dataset.id, sent.identities)
+        found = await resolving.from_table(session, settings, caller.tenant_id, dataset, sent.identities)
         if not found.count:
             return None
-        listed = await instance_lists.insert_list(session, caller.tenant_id, found, settings.hash_key_id)
+        listed = await instance_lists.insert_list(session, caller.tenant_id, found, dataset.hash_key_id)
         named["instance_list"] = listed.id
     wanted = NewDeletionRequest(
         **named,

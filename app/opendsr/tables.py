@@ -9,14 +9,15 @@ from pydantic import ConfigDict, Field, model_validator
 from app.auth.caller import Caller, ModelsWrite
 from app.core.audit import audit_entry
 from app.core.errors import InvalidInput, NotFound, TooLarge
-from app.core.hashing import hash_instances
+from app.core.hashing import UnknownHashKey, hash_identities, hash_instances
 from app.core.openapi import errors
 from app.core.rows import AnyRow
 from app.core.session import Session
 from app.core.settings import Settings
 from app.core.wire import Answer, InstanceId, Sent
+from app.deletion_requests.targets import hash_key_changed
 from app.opendsr import repository
-from app.opendsr.identities import FORMATS, TYPES, Identity, identity, key_of, stored_hashes
+from app.opendsr.identities import FORMATS, TYPES, Identity, identity, stored
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/identities", tags=["OpenDSR"])
 
@@ -66,7 +67,7 @@ class IdentitiesRemoved(Answer):
     removed: int
 
 
-@router.post("", responses=errors(400, 404, 413, 422))
+@router.post("", responses=errors(400, 404, 409, 413, 422))
 async def add_identities(
     request: Request, caller: ModelsWrite, session: Session, dataset: str, sent: NewIdentities
 ) -> IdentitiesAdded:
@@ -80,7 +81,12 @@ async def add_identities(
             code="too_many_instances",
             limit=settings.max_instances_per_request,
         )
-    pairs, instances = await asyncio.to_thread(_hashed, sent, caller, settings)
+    try:
+        pairs, instances = await asyncio.to_thread(_hashed, sent, caller, settings, found.hash_key_id)
+    except UnknownHashKey:
+        raise hash_key_changed() from None
+    if not await repository.hold_key(session, found):
+        raise hash_key_changed()
     unknown = await repository.unknown_instances(session, found.id, instances)
     if unknown:
         raise InvalidInput(
@@ -101,14 +107,15 @@ async def remove_identities(caller: ModelsWrite, session: Session, dataset: str)
 
 
 def _hashed(
-    sent: NewIdentities, caller: Caller, settings: Settings
+    sent: NewIdentities, caller: Caller, settings: Settings, key_id: str
 ) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
     """(identity, instance) pairs, in the order of the primary key; and the instances, each once."""
-    key = key_of(caller.tenant_id, settings)
+    tenant_id = caller.tenant_id
     pairs: set[tuple[bytes, bytes]] = set()
     for row in sent.identities:
-        instances = hash_instances([str(one) for one in row.instances], caller.tenant_id, settings)
-        pairs |= {(name, instance) for name in stored_hashes(row.read(), key) for instance in instances}
+        instances = hash_instances([str(one) for one in row.instances], tenant_id, settings, key_id)
+        names = hash_identities(stored(row.read()), tenant_id, settings, key_id)
+        pairs |= {(name, instance) for name in names for instance in instances}
     return sorted(pairs), sorted({instance for _, instance in pairs})
 
 
