@@ -22,6 +22,9 @@ from app.jobs.opening import _JOIN_OR_OPEN
 from models import time_ordered_id
 
 GIVEN = json.loads(os.environ.get("BENCHMARK_GIVEN", "{}"))
+COUNTED = {
+    "tasks": ["digit", "parity"], "bits": [1, 2], "mask": 3, "bit0": 1, "bit1": 2, "standing": True,
+}  # fmt: skip
 IDS = ("tenant_id", "dataset_id", "model_id", "api_key_id")
 
 
@@ -30,7 +33,7 @@ def create_app() -> FastAPI:
     same = {name: uuid.UUID(GIVEN[name]) for name in IDS}
     packed = base64.b64decode(GIVEN["packed"])
     named = {"packed": packed, "instance_count": len(packed) // 32}
-    counted = same | named | {"tasks": ["digit", "parity"], "bits": [1, 2], "mask": 3, "bit0": 1, "bit1": 2}
+    counted = same | named | COUNTED
 
     @app.post("/same-sql", status_code=202)
     async def write(request: Request) -> dict[str, str]:
@@ -78,6 +81,7 @@ def _row(request_id: uuid.UUID) -> dict[str, object]:
         "metadata": "{}",
         "due_at": None,
         "acknowledge_by": None,
+        "guarantee": "empirical",
         "status": "queued",
         "result_version_id": None,
         "actor": "key:benchmark",
