@@ -1,14 +1,11 @@
 """A real HTTP server that answers as a test has written, failures included."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import uvicorn
+from tests.server_thread import ServerThread
 
 KEY = "lethe_0123456789abcdef_do-not-print-this-secret"
 
@@ -46,41 +43,13 @@ def problem(status: int, code: str, **headers: str) -> Reply:
 Script = Callable[[Heard], Reply]
 
 
-class ScriptedServer:
+class ScriptedServer(ServerThread):
     """Replies in turn, the last one ever after; or whatever a function makes of what was heard."""
 
     def __init__(self, *replies: Reply, script: Script | None = None) -> None:
         self.heard: list[Heard] = []
         self._script = script or (lambda _: replies[min(len(self.heard), len(replies)) - 1])
-        config = uvicorn.Config(
-            self._answer,
-            host="127.0.0.1",
-            port=0,
-            log_config=None,
-            interface="asgi3",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive(), "the server did not start"
-            self._thread.join(0.01)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the server did not stop"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+        super().__init__(self._answer, interface="asgi3", lifespan="off")
 
     async def _answer(
         self,

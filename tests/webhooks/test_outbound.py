@@ -4,18 +4,15 @@ import ipaddress
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.outbound.addresses import Address, is_global, read_listed
 from app.outbound.sending import Limits, NotAnswered, Sender
 from app.outbound.urls import normal, why_never
+from tests.self_signed import write_certificate
 from tests.webhooks.receiver import Receiver, status
 
 pytestmark = pytest.mark.anyio
@@ -145,28 +142,7 @@ async def test_without_tls_only_what_is_listed_is_spoken_to() -> None:
 @pytest.fixture
 def authority(tmp_path: Path) -> tuple[Path, Path]:
     """A key and its certificate for hooks.example."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks.example")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    key_file, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return key_file, certificate
+    return write_certificate(tmp_path, "hooks.example", ec.generate_private_key(ec.SECP256R1()))
 
 
 @pytest.fixture
