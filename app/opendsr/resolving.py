@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.errors import Unavailable
+from app.core.errors import InvalidInput, Unavailable
 from app.core.hashing import UnknownHashKey, hash_identities
 from app.core.instances import NamedInstances
 from app.core.logging import get_logger
@@ -27,7 +27,7 @@ _KNOWN = text("""
 SELECT (
   SELECT string_agg(DISTINCT instance_hash, ''::bytea ORDER BY instance_hash) FROM identity_instances AS known
   WHERE known.dataset_id = dataset.id AND identity_hash = ANY(:hashes)
-) AS packed
+) AS packed, EXISTS (SELECT FROM identity_instances WHERE dataset_id = dataset.id) AS has_table
 FROM datasets AS dataset
 WHERE tenant_id = :tenant_id AND id = :dataset_id AND hash_key_id = :hash_key_id
 """)
@@ -41,7 +41,7 @@ async def from_table(
     identities: Sequence[Identity],
 ) -> NamedInstances:
     """What any of the identities stands for, under the data set's key; maybe nothing. Raises `Conflict`
-    (hash_key_changed)."""
+    (hash_key_changed) and `InvalidInput` (no_identity_table): without one, nobody can be taken for unknown."""
     try:
         hashes = hash_identities(map(looked_up, identities), tenant_id, settings, dataset.hash_key_id)
     except UnknownHashKey:
@@ -55,6 +55,12 @@ async def from_table(
     row = (await session.execute(_KNOWN, bound)).one_or_none()
     if row is None:
         raise hash_key_changed()
+    if not row.has_table:
+        raise InvalidInput(
+            f"No identities were uploaded for data set {dataset.name}, so that nobody can be found in it: "
+            "send its table to POST /v1/datasets/{dataset}/identities first. A newer snapshot needs its own.",
+            code="no_identity_table",
+        )
     found = bytes(row.packed) if row.packed is not None else b""
     return NamedInstances(found, len(found) // 32)
 

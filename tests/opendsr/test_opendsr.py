@@ -148,6 +148,11 @@ async def test_the_extension_of_this_processor_names_model_and_tasks(
 async def test_who_stands_for_nothing_is_done_at_once(client: httpx.AsyncClient, world: World) -> None:
     world.ready_model()
     sent = erasure()
+    refused = await client.post(REQUESTS, json=sent)
+    assert refused.status_code == 400, "without a table nobody can be taken for unknown"
+    assert "identities" in refused.text
+    assert world.run("SELECT count(*) FROM opendsr_requests") == 0
+    await upload(client, "scan-1", identity_value="somebody@else.com")
     assert (await client.post(REQUESTS, json=sent)).status_code == 201
     told = (await client.get(f"{REQUESTS}/{sent['subject_request_id']}")).json()
     assert (told["request_status"], told["results_count"]) == ("completed", 0)
@@ -272,6 +277,7 @@ async def test_another_tenant_sees_nothing_and_changes_nothing(
             found, absent = await other.request(method, at), await other.request(method, unknown)
             assert found.status_code == absent.status_code == 404
             assert found.json()["code"] == absent.json()["code"]
+        await upload(other, "scan-2", identity_value="somebody@else.com")
         # The same id and the same person: a request of their own, which finds nothing of the first one's.
         assert (await other.post(REQUESTS, json=sent)).status_code == 201
         assert (await other.get(at)).json()["results_count"] == 0
