@@ -41,7 +41,7 @@ async def from_table(
     identities: Sequence[Identity],
 ) -> NamedInstances:
     """What any of the identities stands for, under the data set's key; maybe nothing. Raises `Conflict`
-    (hash_key_changed) and `InvalidInput` (no_identity_table): without one, nobody can be taken for unknown."""
+    (hash_key_changed) and `InvalidInput` (no_identity_table): without one nobody can be taken for unknown."""
     try:
         hashes = hash_identities(map(looked_up, identities), tenant_id, settings, dataset.hash_key_id)
     except UnknownHashKey:
