@@ -82,6 +82,17 @@ def test_shared_subspaces_project_as_each_task_s_own_bases_do(
         torch.testing.assert_close(projector, projector.T)
 
 
+@given(seeds)
+def test_subspaces_of_large_networks_are_held_in_half_the_room(seed: int) -> None:
+    own, forget = gradients(seed, 9).view(3, 3, SIZE).float(), gradients(seed + 1, 3).float()
+    halved = span(own.bfloat16(), range(3), range(3))
+    assert halved.basis.dtype == torch.bfloat16
+    found = halved.outside(forget, range(3))
+    expected = span(own, range(3), range(3)).outside(forget, range(3))
+    assert found.dtype == torch.float32
+    assert torch.linalg.vector_norm(found - expected) < 0.05 * torch.linalg.vector_norm(forget)
+
+
 @given(seeds, st.floats(1e-12, 1e12))
 def test_a_task_s_scale_does_not_change_what_it_spans(seed: int, scale: float) -> None:
     own, forget = gradients(seed, 6).view(3, 2, SIZE), gradients(seed + 1, 3)

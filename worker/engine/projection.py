@@ -69,10 +69,12 @@ def gram(rows: Tensor) -> Tensor:
 
 def combined(weights: Tensor, rows: Tensor) -> Tensor:
     """weights (k, n) in double, rows (n, P) → (k, P) in the type of the rows."""
-    result = rows.new_empty(len(weights), rows.shape[1])
-    for block, out in zip(_blocks(rows), _blocks(result), strict=True):
-        out.copy_(weights @ block.double())
-    return result
+    return _combine(weights, rows, rows.new_empty(len(weights), rows.shape[1]))
+
+
+def combined_in_place(weights: Tensor, rows: Tensor) -> Tensor:
+    """The same for k ≤ n, in the room of the rows: the first k of them."""
+    return _combine(weights, rows, rows[: len(weights)])
 
 
 def orthonormal(rows: Tensor) -> Tensor:
@@ -82,6 +84,27 @@ def orthonormal(rows: Tensor) -> Tensor:
         for block in _blocks(rows):
             block.copy_(torch.linalg.solve_triangular(lower, block.double(), upper=False))
     return rows
+
+
+def coordinates(vectors: Tensor, rows: Tensor) -> Tensor:
+    """vectors (m, P), rows (k, P) of any type → (m, k) inner products, in the type of the vectors."""
+    products = vectors.new_zeros(len(vectors), len(rows))
+    for some, block in zip(_blocks(vectors), _blocks(rows), strict=True):
+        products += some @ block.to(vectors.dtype).T
+    return products
+
+
+def subtract_combination(vector: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
+    """vector (P,) − weights (k,) · rows (k, P) of any type, in place."""
+    for out, block in zip(torch.split(vector, _BLOCK), _blocks(rows), strict=True):
+        out -= weights @ block.to(vector.dtype)
+    return vector
+
+
+def _combine(weights: Tensor, rows: Tensor, result: Tensor) -> Tensor:
+    for block, out in zip(_blocks(rows), _blocks(result), strict=True):
+        out.copy_(weights @ block.double())
+    return result
 
 
 def _blocks(rows: Tensor) -> Iterator[Tensor]:

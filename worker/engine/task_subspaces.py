@@ -16,15 +16,21 @@ from worker.engine.contract import Data
 from worker.engine.forward import Precision, answers
 from worker.engine.projection import (
     combined,
+    combined_in_place,
+    coordinates,
     gram,
     independent_directions,
     leading_directions,
     orthonormal,
+    subtract_combination,
 )
 from worker.engine.room import in_parts
 from worker.engine.supervision import Task, instance_losses
 
 MICROBATCHES = 12
+HELD_IN_FULL = 1 << 22
+"""Of more shared parameters than these, gradients and basis are held in bfloat16: half the room, and an
+update that stays out of what they span but for half a percent."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,9 @@ class TaskSubspaces:
     def outside(self, gradients: Tensor, columns: Sequence[int]) -> Tensor:
         """Σ_t (g_t − Q_t Q_tᵀ g_t), (P,), for gradients (m, P) of the tasks in `columns`, where Q_t spans the
         other tasks' gradients. The basis is walked twice, however many tasks there are."""
-        coordinates = gradients @ self.basis.T
-        inside = torch.stack([self.projectors[c] @ coordinates[k] for k, c in enumerate(columns)]).sum(dim=0)
-        remaining: Tensor = gradients.sum(dim=0) - inside @ self.basis
-        return remaining
+        along = coordinates(gradients, self.basis)
+        inside = torch.stack([self.projectors[c] @ along[k] for k, c in enumerate(columns)]).sum(dim=0)
+        return subtract_combination(gradients.sum(dim=0), inside, self.basis)
 
     def others(self, column: int) -> Tensor:
         """Q_t (P, k), orthonormal columns."""
@@ -76,20 +81,23 @@ def estimate_subspaces(
     """
     needed = [u for u in range(len(tasks)) if any(u != column for column in columns)]
     size = sum(parameter.numel() for parameter in shared)
-    gradients = torch.zeros(len(needed), len(batches), size, dtype=shared[0].dtype, device=device)
+    held = shared[0].dtype if size <= HELD_IN_FULL else torch.bfloat16
+    gradients = torch.empty(len(needed), len(batches), size, dtype=held, device=device)
     for number, rows in enumerate(batches):
+        found = torch.zeros(len(needed), size, dtype=shared[0].dtype, device=device)
         for part in in_parts(rows, most or len(rows)):
             batch = data.fetch(part).to(device)
             losses = instance_losses(tasks, answers(network, batch.inputs, precision), batch)
             kept = losses.masked_fill(~retained[part].to(device), 0.0).sum(dim=0)
             for index, column in enumerate(needed):
                 last = column == needed[-1]
-                add_gradient(gradients[index, number], kept[column], shared, keep_graph=not last)
+                add_gradient(found[index], kept[column], shared, keep_graph=not last)
+        gradients[:, number] = found
     return span(gradients, needed, columns)
 
 
 def span(gradients: Tensor, needed: Sequence[int], columns: Sequence[int]) -> TaskSubspaces:
-    """gradients (U, n, P), those of the task numbered `needed[u]` at u; they are no longer needed then."""
+    """gradients (U, n, P), those of the task numbered `needed[u]` at u; the basis takes their place."""
     tasks, microbatches, size = gradients.shape
     rows = gradients.view(tasks * microbatches, size)
     products = gram(rows)
@@ -102,13 +110,13 @@ def span(gradients: Tensor, needed: Sequence[int], columns: Sequence[int]) -> Ta
         own.append(weights)
     every = torch.cat(own, dim=1) if own else products.new_zeros(0, 0)
     joint = every @ independent_directions(every.T @ products @ every)
-    basis = orthonormal(combined(joint.T, rows))
+    basis = orthonormal(combined_in_place(joint.T, rows))
     projectors: dict[int, Tensor] = {}
     for column in columns:
         theirs = [weights for weights, task in zip(own, needed, strict=True) if task != column]
         coordinates = joint.T @ products @ torch.cat(theirs, dim=1) if theirs else joint.new_zeros(0, 0)
         plane = coordinates @ independent_directions(coordinates.T @ coordinates)
-        projectors[column] = (plane @ plane.T).to(basis.dtype)
+        projectors[column] = (plane @ plane.T).to(torch.promote_types(basis.dtype, torch.float32))
     return TaskSubspaces(basis, projectors)
 
 
