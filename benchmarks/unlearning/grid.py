@@ -78,9 +78,15 @@ def sequence(scale: Scale) -> list[Job]:
 
 
 def ablation(scale: Scale) -> list[Job]:
-    """Our method with less of everything, and both guards alone, switched on and off."""
+    """Our method with less of everything; with its guards as needed, always and never, at its own rate and at
+    four times as much; and the guards alone, each switched on and off."""
     variants = [
         (OURS, Configuration()),
+        *[(OURS, Configuration({"guards": guards})) for guards in ("always", "never")],
+        *[
+            (OURS, Configuration({"guards": guards}, rate=4.0))
+            for guards in ("when_needed", "always", "never")
+        ],
         (OURS, Configuration({}, {"visits": 10})),
         (OURS, Configuration({"calibration.probe_samples": 920})),
         (OURS, Configuration({"calibration.reference_samples": 160})),

@@ -62,6 +62,11 @@ class Held:
         targets = {name: values[rows] for name, values in self._batch.targets.items()}
         return Batch(self._batch.inputs[rows], targets, self._batch.present[rows])
 
+    def reordered(self, columns: list[int]) -> "Held":
+        """The same data with its tasks in another order."""
+        present = self._batch.present[:, columns]
+        return Held(self._ids, Batch(self._batch.inputs, self._batch.targets, present))
+
     def without(self, rows: Tensor, column: int) -> "Held":
         """The same data with some supervision missing."""
         present = self._batch.present.clone()

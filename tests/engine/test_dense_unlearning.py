@@ -14,7 +14,6 @@ from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Method, Pro
 from worker.engine.evaluation import evaluate, memorisation
 from worker.engine.evaluation.dense_metrics import literature_figures
 from worker.engine.interference_aware import InterferenceAware
-from worker.engine.trust_region import TrustRegion
 
 MEMORISED = ("segmentation", "depth")
 # A probe of the usual length would be most of this file's time.
@@ -74,12 +73,12 @@ def test_the_literature_s_figures_of_a_trained_network(learned: Problem) -> None
     assert found["normal"]["angle_median"] < 30
 
 
-def test_guards_bear_dense_tasks(learned: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guards_bear_dense_tasks(learned: Problem) -> None:
     """Both are engaged from the first step on; the heads of un-named tasks do not move."""
-    monkeypatch.setattr(TrustRegion, "guarded", property(lambda region: True))
     forget = ForgetSet(24, 3, (ForgetRequest("request", torch.arange(4), (1,)),))
     problem = dataclasses.replace(learned, forget=forget)
-    outcome = QUICK(problem, Budget(visits=4, batch_size=4), seed=3, device=CPU, monitor=Silent())
+    guarded = dataclasses.replace(QUICK, guards="always")
+    outcome = guarded(problem, Budget(visits=4, batch_size=4), seed=3, device=CPU, monitor=Silent())
     before, after = learned.network.state_dict(), outcome.network.state_dict()
     moved = {name for name, values in after.items() if not torch.equal(values, before[name])}
     assert {name for name in moved if name.startswith("heads.")} == {

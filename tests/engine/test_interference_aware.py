@@ -1,6 +1,7 @@
 """What must hold of every unlearning run, whatever it is asked."""
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.engine.digits_problem import (
 from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, Refused, Silent
 from worker.engine.interference_aware import InterferenceAware
 from worker.engine.randomness import derived_generator
+from worker.engine.trust_region import Guards
 from worker.engine.unlearning import FEWEST_ROUNDS, planned_steps, rate_share
 
 BUDGET = Budget(visits=4)
@@ -60,6 +62,23 @@ def test_same_seed_same_bits_whatever_the_order_of_instances_and_another_seed_di
     other = run(request(rows, (0, 2)), seed=2)
     assert same_bits(first.network, again.network)
     assert not same_bits(first.network, other.network)
+
+
+@pytest.mark.parametrize("guards", ["never", "always"])
+def test_the_order_of_tasks_does_not_matter(guards: Guards) -> None:
+    """Up to rounding."""
+    method, rows = dataclasses.replace(QUICK, guards=guards), range(5, 30)
+    columns = [2, 0, 1]
+    data, calibration, _ = digits()
+    found = run(request(rows, (0, 1)), request(range(2), (2,), "second"), method=method)
+    other = run(
+        request(rows, (1, 2)), request(range(2), (0,), "second"),
+        method=method, tasks=tuple(SPECS[column] for column in columns),
+        train=data.reordered(columns), calibration=calibration.reordered(columns),  # type: ignore[attr-defined]
+    )  # fmt: skip
+    ends = [torch.cat([p.detach().flatten() for p in o.network.parameters()]) for o in (found, other)]
+    start = torch.cat([p.detach().flatten() for p in original().parameters()])
+    assert (ends[0] - ends[1]).norm() < 1e-4 * (ends[0] - start).norm()
 
 
 def test_global_random_state_is_left_alone() -> None:

@@ -30,6 +30,13 @@ def test_violations_restore_engage_the_guards_and_only_then_halve_the_rate() -> 
     assert region.rate == 0.5
 
 
+def test_guards_can_be_engaged_always_or_never() -> None:
+    assert TrustRegion(1.0, 3.0, guards="always").guarded
+    region, verdict = TrustRegion(1.0, 3.0, guards="never").observe([50.0] * 4)
+    assert verdict == "restore"
+    assert not region.guarded
+
+
 def test_no_snapshot_right_after_restoring_or_near_the_bound() -> None:
     region, _ = TrustRegion(1.0, 3.0).observe([50.0] * 4)
     assert region.since_restoring == 0

@@ -21,6 +21,7 @@ from worker.engine.progress import Progress
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
 from worker.engine.stopping import goals_reached, residuals
 from worker.engine.supervision import bind_tasks
+from worker.engine.trust_region import Guards
 from worker.engine.unlearning import RETAIN_RATIO, Unlearning, planned_steps
 
 CHECKS = 20
@@ -30,13 +31,17 @@ EARLIEST_STOP = 0.9
 
 @dataclass(frozen=True)
 class InterferenceAware:
-    """The method. Its settings are fixed: they serve every network, data set and request alike."""
+    """The method. Its settings are fixed: they serve every network, data set and request alike.
+
+    guards: "always" and "never" are there to be compared with.
+    """
 
     name: str = "interference_aware"
     guarantee: Guarantee = "empirical"
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     snapshot_seconds: float = SECONDS_BETWEEN
     precision: Precision = "float32"
+    guards: Guards = "when_needed"
 
     def __call__(
         self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
@@ -71,7 +76,7 @@ class InterferenceAware:
         run = Unlearning(
             original, problem, plan, tasks, calibration,
             steps=steps, batch_size=batch, retain_batch_size=retain_batch, seed=seed, device=device,
-            precision=self.precision,
+            precision=self.precision, guards=self.guards,
         )  # fmt: skip
         if "unlearning" in saved:
             run.resume(saved["unlearning"])

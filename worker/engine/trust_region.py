@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Literal
 
 Verdict = Literal["inside", "snapshot", "restore"]
+Guards = Literal["when_needed", "always", "never"]
 
 SMOOTHING = 0.9
 MARGIN = 0.5
@@ -25,6 +26,7 @@ class TrustRegion:
     kept: float = field(default=float("nan"))
     since_restoring: int = 1000
     violations: int = 0
+    guards: Guards = "when_needed"
 
     @property
     def bound(self) -> float:
@@ -34,8 +36,8 @@ class TrustRegion:
 
     @property
     def guarded(self) -> bool:
-        """Both guards are engaged from the first violation on."""
-        return self.violations > 0
+        """Both guards are engaged, as needed from the first violation on."""
+        return self.guards == "always" or (self.guards == "when_needed" and self.violations > 0)
 
     @property
     def rate(self) -> float:

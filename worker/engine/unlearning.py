@@ -28,7 +28,7 @@ from worker.engine.rows import RowStream
 from worker.engine.step_parts import StepCounts, StepPart, count_step, split_step
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
 from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_subspaces
-from worker.engine.trust_region import TrustRegion
+from worker.engine.trust_region import Guards, TrustRegion
 
 RATE_SHARE = 2 / 3
 FEWEST_ROUNDS = 3.5
@@ -57,11 +57,12 @@ class Unlearning:
         seed: int,
         device: torch.device,
         precision: Precision = "float32",
+        guards: Guards = "when_needed",
     ) -> None:
         self.network = copy.deepcopy(original).eval()
         self.done = 0
         self.steps = steps
-        self.region = TrustRegion(calibration.retain_loss, calibration.holdout_loss)
+        self.region = TrustRegion(calibration.retain_loss, calibration.holdout_loss, guards=guards)
         self._precision: Precision = precision
         self._data = problem.train
         self._tasks = tasks
