@@ -1,49 +1,68 @@
 """The table and the plot of a line of versions."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 
 def table(
-    lines: Mapping[str, Any], options: argparse.Namespace, machine: str, apart: float, seconds: float
+    runs: Sequence[Mapping[str, Any]],
+    options: argparse.Namespace,
+    machine: str,
+    apart: Sequence[float],
+    seconds: float,
 ) -> str:
-    """Per line, every fourth version: what became of all that was forgotten, and of the rest."""
-    rows = []
-    for name, line in lines.items():
-        count = len(line.drift)
+    """runs: of each seed the lines by name. Per line, every fourth version: what became of all that was
+    forgotten, and of the rest."""
+    rows, told = [], []
+    for name in runs[0]:
+        lines = [run[name] for run in runs]
+        count = len(lines[0].drift)
         for number in sorted({0, *range(3, count, 4), count - 1}):
-            levels = [history[number - first] for first, history in enumerate(line.levels[: number + 1])]
-            retained = ", ".join(f"{value:.1f}" for value in line.retained[number].values())
-            rows.append(
-                f"| {name} | {number + 1} | {mean(levels):.1f} | {line.holdout[number]:.1f} |"
-                f" {mean(levels) - line.holdout[number]:+.1f} | {max(levels):.0f} | {retained} |"
-                f" {line.drift[number]:.1f} |\n"
+            figures = [_figures(line, number) for line in lines]
+            cells = " | ".join(_over(figures, place) for place in range(len(figures[0])))
+            rows.append(f"| {name} | {number + 1} | {cells} |\n")
+        if any(lines[0].seconds):
+            back = ", ".join(str(sum(1 for each in line.again if each)) for line in lines)
+            told.append(
+                f"*{name}*: something had come back beyond the gate after {back} of {count} requests (per "
+                f"seed); processor seconds per job {mean(mean(line.seconds) for line in lines):.1f}."
             )
-    told = " ".join(
-        f"*{name}*: after {sum(1 for each in line.again if each)} of {len(line.again)} requests something"
-        f" had come back beyond the gate; processor seconds per job {mean(line.seconds):.1f}."
-        for name, line in lines.items()
-        if any(line.seconds)
-    )
     return (
         "# A line of versions\n\n"
-        f"`python -m benchmarks.sequence --seed {options.seed} --requests {options.requests}`; {machine}; "
-        f"{seconds:.0f} processor seconds in all.\n\n"
+        f"`python -m benchmarks.sequence --seeds {options.seeds} --first {options.first} --requests "
+        f"{options.requests}`; {machine}; {seconds:.0f} processor seconds in all.\n\n"
         f"{options.requests} requests of 20 of the 1,000 training instances, in turn for all tasks and for "
         "the task digit alone, each unlearned from the version before. Levels are points of accuracy on the "
         "task digit (labels carry noise: a network can know some by heart only). *Again beyond b*: what came "
         "back and leads the holdout by more than b points, beyond chance, is unlearned again in the same "
         "job; b is 10 by default. Drift: share of held-out images of which the version says another digit "
         "than a network retrained without all that was forgotten so far; two retrainings from different "
-        f"seeds are {apart:.1f} apart.\n\n"
+        f"seeds are {_spread(apart)} apart. Mean ± standard deviation over seeds.\n\n"
         "| line | version after request | forgotten, mean | held out | lead | highest of one request | "
-        "retained: digit, turn, ink | drift |\n|---|---:|---:|---:|---:|---:|---|---:|\n"
+        "retained: digit | turn | ink | drift |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         + "".join(rows)
-        + f"\n{told}\n\n![Forget levels, retained accuracy and drift](sequence.png)\n"
+        + f"\n{' '.join(told)}\n\nThe first seed:\n\n"
+        "![Forget levels, retained accuracy and drift](sequence.png)\n"
     )
+
+
+def _figures(line: Any, number: int) -> list[float]:
+    """Of the version after request `number`, in the table's order."""
+    levels = [history[number - first] for first, history in enumerate(line.levels[: number + 1])]
+    level, held_out = mean(levels), line.holdout[number]
+    retained = line.retained[number].values()
+    return [level, held_out, level - held_out, max(levels), *retained, line.drift[number]]
+
+
+def _over(figures: Sequence[Sequence[float]], place: int) -> str:
+    return _spread([each[place] for each in figures])
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def plot_sequence(lines: Mapping[str, Any], file: Path) -> None:
