@@ -53,26 +53,32 @@ def choose(jobs: Sequence[Job], rows: FinishedRows, file: Path, seeds: Sequence[
         entry = tried.setdefault(job.configuration.described(), _entry(job.configuration))
         entry["values"].append(row["scores"]["selection"] if "scores" in row else None)
     found = json.loads(file.read_text())["methods"] if file.exists() else {}
-    for (source, method), tried in evidence.items():
-        candidates = [_summed_up(entry) for entry in tried.values()]
-        everywhere = [entries for (_, name), entries in evidence.items() if name == OURS]
-        best = _best([tried] if method != OURS else everywhere)
+    for (source, method), entries in evidence.items():
+        tried = [_summed_up(entry) for entry in entries.values()]
+        best = _best([tried])
         if best is not None:
-            found.setdefault(source, {})[method] = {"chosen": best, "tried": candidates}
+            found.setdefault(source, {})[method] = {"chosen": best, "tried": tried}
+    ours = [methods[OURS] for methods in found.values() if OURS in methods]
+    one = _best([entry["tried"] for entry in ours])
+    for entry in ours:
+        entry["chosen"] = one or entry["chosen"]
     content = {"seeds": list(seeds), "environment": environment(), "methods": found}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     return content
 
 
-def _best(tried: Sequence[Mapping[str, dict[str, Any]]]) -> Any | None:
+def _best(tried: Sequence[Sequence[Mapping[str, Any]]]) -> Any | None:
     """The configuration with the smallest figure, a mean over data sets; None if none was usable on all."""
-    figures = {}
-    for name in tried[0]:
-        found = [_summed_up(entries[name])["figure"] if name in entries else None for entries in tried]
-        if None not in found:
-            figures[name] = fmean(found)
-    return tried[0][min(figures, key=lambda name: figures[name])]["configuration"] if figures else None
+    figures: dict[str, list[float]] = {}
+    configurations: dict[str, Any] = {}
+    for entry in [entry for entries in tried for entry in entries]:
+        name = Configuration(**entry["configuration"]).described()
+        configurations[name] = entry["configuration"]
+        if entry["figure"] is not None:
+            figures.setdefault(name, []).append(entry["figure"])
+    means = {name: fmean(found) for name, found in figures.items() if len(found) == len(tried)}
+    return configurations[min(means, key=lambda name: means[name])] if means else None
 
 
 def _entry(configuration: Configuration) -> dict[str, Any]:

@@ -119,8 +119,10 @@ def test_ours_has_one_configuration_for_all_data_sets(tmp_path: Path) -> None:
     rows = FinishedRows(tmp_path / "tuning.jsonl")
     for job, value in zip(jobs, (1.0, 2.0, 5.0, 3.0), strict=True):
         rows.append({"key": job.key, "scores": {"selection": value}})
-    choose(jobs, rows, tmp_path / "configurations.json", (1000,))
-    chosen = read_chosen(tmp_path / "configurations.json")
+    file = tmp_path / "configurations.json"
+    for one_data_set_after_the_other in (jobs[:2], jobs[2:]):
+        choose(one_data_set_after_the_other, rows, file, (1000,))
+    chosen = read_chosen(file)
     assert chosen.of("digits", "interference_aware") == chosen.of("scenes", "interference_aware") == tried[1]
 
 
