@@ -83,7 +83,7 @@ def test_the_whole_journey(
         assert fetched["resumed_at"] == 1000
         assert fetched["digest"] == client.get_version(name, "latest").digest
         command("certificate", done["id"], "--output", certificate)
-        command("keys", "--output", keys)
+        command("signing-keys", "--output", keys)
         found = command("verify", certificate, "--key", keys, "--checkpoint", weights)
         assert found["verified"] is True
         weights.write_bytes(b"x")

@@ -23,7 +23,7 @@ def sample(schema: dict[str, Any], document: dict[str, Any]) -> Any:
         case "string":
             return _BY_FORMAT.get(schema.get("format", ""), "text")
         case kind:
-            return _BY_TYPE.get(kind or "", None)
+            return _BY_TYPE.get(kind or "")
 
 
 def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

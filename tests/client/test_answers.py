@@ -1,4 +1,4 @@
-"""The client's types are the service's: nothing is looked for that is not sent, nothing that is sent is lost."""
+"""The client's types are the service's: nothing is looked for that is not sent, and nothing sent is lost."""
 
 from typing import Any
 

@@ -1,27 +1,21 @@
 """Whatever the service can be asked over HTTP, both clients can ask: compared with its OpenAPI document.
 
-A new operation makes this fail until a client's method calls it, or `EXCEPTIONS` says why none does; so does a
-parameter that no method sends. A new method needs an entry in `CALLS`.
+A new operation makes this fail until a client's method calls it, or `EXCEPTIONS` says why none does; so does
+a parameter that no method sends. A new method needs an entry in `calls`.
 """
 
-import hashlib
-import json
-import re
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import pytest
 
-from app.core.settings import Settings
-from app.main import create_app
 from lethe import AsyncClient, Client
 from tests.client.calling import PATIENT
-from tests.client.samples import ID, resolved, sample
-from tests.client.scripted import KEY, Heard, Reply, ScriptedServer, said
+from tests.client.described import Service, openapi
+from tests.client.samples import ID, resolved
+from tests.client.scripted import KEY, ScriptedServer
 
 EXCEPTIONS = {
     "metrics": "for Prometheus, which has a token of its own",
@@ -146,73 +140,24 @@ def calls(folder: Path) -> dict[str, list[Given]]:
     }
 
 
-class Service:
-    """Answers each operation with what its description says, and notes what it was sent."""
+def takes(service: Service, name: str) -> set[str]:
+    """What an operation takes, in its query and its body."""
+    _, _, operation = service.operations[name]
+    known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        known |= set(resolved(content["schema"], service.document).get("properties", {}))
+    return known - OF_PAGES
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = document
-        self.operations = {
-            operation["operationId"]: (method.upper(), re.compile(re.sub(r"{\w+}", "[^/]+", path)), operation)
-            for path, item in document["paths"].items()
-            for method, operation in item.items()
-        }
-        self.sent: dict[str, set[str]] = defaultdict(set)
 
-    def answer(self, heard: Heard) -> Reply:
-        url = urlsplit(heard.path)
-        name, operation = next(
-            (name, operation)
-            for name, (method, path, operation) in self.operations.items()
-            if method == heard.method and path.fullmatch(url.path)
-        )
-        self.sent[name] |= set(parse_qs(url.query))
-        if heard.headers.get("content-type") == "application/json":
-            self.sent[name] |= set(json.loads(heard.body))
-        if "/events" in url.path and heard.headers["accept"] == "text/event-stream":
-            return Reply(204)
-        status, described = next(each for each in operation["responses"].items() if each[0] < "3")
-        if name in ("describe_checkpoint", "download_checkpoint"):
-            digest = hashlib.sha256(b"x").hexdigest()
-            return Reply(200, b"x", {"ETag": f'"sha256:{digest}"'})
-        schema = described.get("content", {}).get("application/json", {}).get("schema")
-        return Reply(int(status)) if schema is None else said(int(status), self._sample(name, schema, heard))
-
-    def _sample(self, name: str, schema: dict[str, Any], heard: Heard) -> Any:
-        if name == "create_deletion_request" and "dry_run" in heard.path:
-            return sample(schema | {"$ref": "#/components/schemas/Estimate"}, self.document)
-        found = sample(schema, self.document)
-        if isinstance(found, dict):
-            if "has_more" in found:  # `_BY_TYPE` says False: this page is the last
-                assert found["has_more"] is False
-            if name in ("get_dataset", "get_model"):
-                found["status"] = "ready"
-            if name == "get_deletion_request":
-                found["status"] = "succeeded"
-        return found
-
-    def described(self, name: str) -> set[str]:
-        """What an operation takes, in its query and its body."""
-        _, _, operation = self.operations[name]
-        takes = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
-        for content in operation.get("requestBody", {}).get("content", {}).values():
-            takes |= set(resolved(content["schema"], self.document).get("properties", {}))
-        return takes - OF_PAGES
-
-    def assert_covered(self) -> None:
-        assert set(self.operations) - set(self.sent) == set(EXCEPTIONS)
-        unsent = {(name, left) for name, sent in self.sent.items() for left in self.described(name) - sent}
-        assert unsent == set(UNSENT)
+def assert_covered(service: Service) -> None:
+    assert set(service.operations) - set(service.sent) == set(EXCEPTIONS)
+    unsent = {(name, left) for name, sent in service.sent.items() for left in takes(service, name) - sent}
+    assert unsent == set(UNSENT)
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    settings = Settings(
-        database_url="postgresql+psycopg://x",
-        broker_url="redis://x",
-        storage_url="file:///tmp/lethe-openapi",
-        hash_key="0" * 64,
-    )
-    return create_app(settings).openapi()
+    return openapi()
 
 
 def methods(client: type[Client] | type[AsyncClient]) -> set[str]:
@@ -233,7 +178,7 @@ def test_every_operation_can_be_called(document: dict[str, Any], tmp_path: Path)
             found = getattr(client, name)(*args, **kwargs)
             if name in STREAMS:
                 list(found)
-    service.assert_covered()
+    assert_covered(service)
 
 
 def test_every_operation_can_be_awaited(document: dict[str, Any], tmp_path: Path) -> None:
@@ -252,4 +197,4 @@ def test_every_operation_can_be_awaited(document: dict[str, Any], tmp_path: Path
 
     with ScriptedServer(script=service.answer) as server:
         anyio.run(make_all, server.url)
-    service.assert_covered()
+    assert_covered(service)

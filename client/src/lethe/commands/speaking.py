@@ -1,14 +1,17 @@
 """What all commands have: which service, which form of output, and how they end."""
 
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from lethe import errors
 from lethe.answers import DeletionRequest
@@ -18,6 +21,9 @@ from lethe.versions import disagreement
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else")]
 Profile = Annotated[str | None, typer.Option(help="Which profile of the configuration file")]
+Most = Annotated[int, typer.Option(min=1, help="How many at most")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept, and goes into the audit log")]
+Commands = dict[str, Callable[..., None]]
 
 FAILED, USAGE, ENDED_BADLY, WAITS_FOR_A_PERSON, AWAY, KEY, STILL_RUNNING = range(1, 8)
 _HINTS = {
@@ -76,6 +82,26 @@ def connected(
             finally:
                 if (sentence := disagreement(client.server_version)) is not None:
                     _warn(speaker, sentence)
+
+
+def identifier(text: str, of: str) -> str:
+    """Raises `BadParameter`."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not the id of a {of}") from error
+
+
+def show_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
+    """`nothing`: what is said in place of an empty table."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(table if rows else nothing)
+
+
+def day(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d}"
 
 
 def end_with(request: DeletionRequest) -> None:
