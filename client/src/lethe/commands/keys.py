@@ -36,7 +36,9 @@ def create(
         made = client.create_key(name, scope, expires_in_days=expires_in_days)
         speaker.show(made, lambda out: out.print(made.key, markup=False))
         if not as_json:
-            speaker.err.print(f"Keep it: it is shown this once. Its id is {made.id}.", markup=False)
+            speaker.err.print(
+                f"Keep it: it is shown this once. Its id is {made.id}.", markup=False, soft_wrap=True
+            )
 
 
 def revoke(

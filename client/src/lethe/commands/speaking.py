@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 
 from lethe import errors
 from lethe.answers import DeletionRequest
@@ -93,11 +93,12 @@ def identifier(text: str, of: str) -> str:
 
 
 def show_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
-    """`nothing`: what is said in place of an empty table."""
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table if rows else nothing)
+    """Nothing is cut to fit the window: ids are there to be copied, lines to be searched. `nothing`: what is
+    said in place of an empty table."""
+    lines = [list(columns), *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(map(set_cell_size, line, widths)).rstrip() for line in lines]
+    out.print("\n".join(text) if rows else nothing, markup=False)
 
 
 def day(moment: datetime | None) -> str | None:

@@ -42,13 +42,13 @@ def download(
         disable=as_json,
     )
     line = bar.add_task("downloading", total=None)
-    with connected(profile, as_json, lambda count: bar.advance(line, count)) as (client, speaker), bar:
+    with connected(profile, as_json, lambda count: bar.advance(line, count)) as (client, speaker):
         described = client.get_version(model, version)
         bar.update(line, total=described.size)
         target = output or Path(f"{Path(model).name}-v{described.number}.safetensors")
-        done = client.download(model, described.number, target)
-        bar.update(line, completed=done.size)
-        bar.stop()
+        with bar:
+            done = client.download(model, described.number, target)
+            bar.update(line, completed=done.size)
         speaker.show(done, lambda out: out.print(f"{done.file}  {done.digest}", markup=False))
 
 

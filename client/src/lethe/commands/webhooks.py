@@ -125,7 +125,8 @@ def resend(
 def _hand_over(made: WebhookWithSecret, speaker: Speaker) -> None:
     speaker.show(made, lambda out: out.print(made.secret, markup=False))
     if not speaker.as_json:
-        speaker.err.print(f"Keep it: it is shown this once. The webhook's id is {made.id}.", markup=False)
+        said = f"Keep it: it is shown this once. The webhook's id is {made.id}."
+        speaker.err.print(said, markup=False, soft_wrap=True)
 
 
 def _show(out: Console, webhooks: list[Webhook]) -> None:
