@@ -4,6 +4,7 @@ A new operation makes this fail until a client's method calls it, or `EXCEPTIONS
 a parameter that no method sends. A new method needs an entry in `calls`.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,11 @@ def test_every_operation_can_be_called(document: dict[str, Any], tmp_path: Path)
             if name in STREAMS:
                 list(found)
     assert_covered(service)
+
+
+def test_the_documentation_names_every_method() -> None:
+    documentation = Path(__file__).parents[2] / "docs" / "client.md"
+    assert methods(Client) <= set(re.findall(r"`(\w+)`", documentation.read_text()))
 
 
 def test_every_operation_can_be_awaited(document: dict[str, Any], tmp_path: Path) -> None:
