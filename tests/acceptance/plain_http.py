@@ -1,4 +1,4 @@
-"""The service's calls over plain HTTP, each as it would be made with curl, with no client of ours in between."""
+"""The service's calls over plain HTTP, each as it would be made with curl: no client of ours in between."""
 
 import base64
 import hashlib
