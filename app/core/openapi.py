@@ -1,5 +1,6 @@
 """What the OpenAPI document says beyond the signatures: problem details, and operation ids for generators."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -7,9 +8,41 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from app.core.problems import MEDIA_TYPE, Problem
+from app.core.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidInput,
+    LetheError,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from app.core.problems import MEDIA_TYPE, Problem, problem_body
 
 ALWAYS = (401, 403, 422, 500, 503)
+_TYPICAL = (
+    BadRequest("The body is not valid JSON.", code="malformed_json"),
+    Unauthenticated("There is no such API key.", code="api_key_invalid"),
+    Forbidden(
+        "This call needs an API key with the scope admin; this key has requests:read.", code="scope_missing"
+    ),
+    NotFound("There is no such deletion request.", code="deletion_request_not_found"),
+    Conflict("The request has succeeded already.", code="request_finished"),
+    Gone("The model was destroyed before, with all that descends from it.", code="model_destroyed"),
+    TooLarge(
+        "200000 instances were named; 100000 are accepted at once.", code="too_many_instances", limit=100_000
+    ),
+    InvalidInput("The model has no task 'colour'; known tasks are digit, parity.", code="unknown_task"),
+    LetheError("Something went wrong on our side; quote the request_id when you report it."),
+    Unavailable("The database does not answer.", code="database_unavailable"),
+)
+_EXAMPLES = {
+    error.status: json.loads(problem_body(error, "/v1/deletion-requests", "0b9f6a5e1d3c4f72"))
+    for error in _TYPICAL
+}
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -22,10 +55,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": reference}},
+            "content": {MEDIA_TYPE: {"schema": reference} | _example(status)},
         }
         for status in sorted(set(statuses))
     }
+
+
+def _example(status: int) -> dict[str, Any]:
+    return {"example": _EXAMPLES[status]} if status in _EXAMPLES else {}
 
 
 def header_parameters(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -61,6 +98,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         for item in document["paths"].values():
             for operation in item.values():
+                for status, answer in operation["responses"].items():
+                    if answer["description"] == "Successful Response":
+                        answer["description"] = HTTPStatus(int(status)).phrase
                 if "422" in operation["responses"]:
                     operation["responses"]["422"] = problems(422)[422]
         app.openapi_schema = document

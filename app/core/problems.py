@@ -1,7 +1,7 @@
 """Every error as problem details (RFC 9457): one media type, one shape, one stable `code`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -122,19 +122,39 @@ def _invalid(error: RequestValidationError) -> LetheError:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return BadRequest("The body is not valid JSON.", code="malformed_json")
-    fields = [_field(item) for item in found[:MAX_FIELD_ERRORS]]
+    fields = _fields(found[: 4 * MAX_FIELD_ERRORS], error.body)
     first = fields[0]
     where = first.get("pointer") or first.get("parameter") or "body"
     return InvalidInput(f"{where}: {first['detail']}.", code="validation_error", errors=fields)
 
 
-def _field(item: Mapping[str, Any]) -> dict[str, str]:
-    """Where and what, but never the value that was sent."""
-    place, *rest = item["loc"] or ("body",)
-    detail = str(item["msg"]).removeprefix("Value error, ").rstrip(".")
-    if place == "body":
-        return {"pointer": "".join(f"/{_escaped(part)}" for part in rest), "detail": detail}
-    return {"parameter": ".".join(str(part) for part in rest), "detail": detail}
+def _fields(found: Sequence[Mapping[str, Any]], body: Any) -> list[dict[str, str]]:
+    """Where and what, but never the value that was sent. Where several forms would do, why none is there."""
+    why: dict[tuple[str, str], list[str]] = {}
+    for item in found:
+        place, *rest = item["loc"] or ("body",)
+        where = ("parameter", ".".join(map(str, rest)))
+        if place == "body":
+            where = ("pointer", _pointer(rest, body, item["type"] == "missing"))
+        why.setdefault(where, []).append(str(item["msg"]).removeprefix("Value error, ").rstrip("."))
+    return [
+        {kind: where, "detail": "; or: ".join(dict.fromkeys(details))}
+        for (kind, where), details in list(why.items())[:MAX_FIELD_ERRORS]
+    ]
+
+
+def _pointer(location: Sequence[object], body: Any, ends_in_what_is_missing: bool) -> str:
+    """Into the body as it was sent: without pydantic's names for the forms that a value may have."""
+    pointer, here = "", body
+    for part in location:
+        if (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]
+        elif not (ends_in_what_is_missing and part is location[-1]):
+            continue
+        pointer += f"/{_escaped(part)}"
+    return pointer
 
 
 def _escaped(part: object) -> str:

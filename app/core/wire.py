@@ -14,6 +14,7 @@ from pydantic import (
     PlainSerializer,
     StrictInt,
     StringConstraints,
+    WithJsonSchema,
 )
 
 MAX_JSON_CHARACTERS = 16 * 1024
@@ -83,7 +84,11 @@ LongText = Annotated[str, StringConstraints(min_length=1, max_length=2000, patte
 Metadata = Annotated[dict[str, Any], AfterValidator(storable)]
 SentId = Annotated[uuid.UUID, Field(strict=False)]
 InstanceId = Annotated[str, StringConstraints(min_length=1, max_length=256)] | StrictInt
-Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 After = Annotated[uuid.UUID | None, Query(description="Continue after the item with this id")]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many items at most")]

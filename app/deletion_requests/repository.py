@@ -49,7 +49,14 @@ LEFT JOIN LATERAL (
 ) children ON true
 WHERE r.tenant_id = :tenant_id
 """
-_ONE = text(_REQUESTS + " AND r.id = :id) shown")
+# Few models are fine-tuned from another: only for those is it worth asking what they remember.
+_ONE = text(f"""
+SELECT one.*, EXISTS (
+  SELECT FROM registered_models m JOIN model_versions v ON v.id = m.derived_from_version_id
+  WHERE v.registered_model_id = one.registered_model_id
+) AS has_descendants
+FROM ({_REQUESTS} AND r.id = :id) shown) one
+""")
 
 
 async def find(session: AsyncSession, tenant_id: uuid.UUID, request_id: uuid.UUID) -> AnyRow | None:

@@ -31,8 +31,8 @@ async def retry(session: AsyncSession, caller: Caller, request_id: uuid.UUID) ->
     failed = (await session.execute(_REQUEUE, {"tenant_id": caller.tenant_id, "ids": ids})).all()
     if not failed:
         raise Conflict(
-            f"The request is {row.status}: nothing of it failed that could be carried out again (of a "
-            "destroyed model nothing can).",
+            f"The request's status is {row.status}: nothing of it failed, or its model was destroyed, so "
+            "there is nothing to carry out again.",
             code="nothing_to_retry",
         )
     await session.execute(

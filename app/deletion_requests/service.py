@@ -41,6 +41,8 @@ async def descendants(session: AsyncSession, caller: Caller, row: AnyRow) -> lis
     """None of a request on a data set: its children have them."""
     if row.registered_model_id is None:
         return None
+    if not row.has_descendants:
+        return []
     named = Named.by_request(row.id, row.tasks)
     found = await that_remember(session, caller.tenant_id, row.registered_model_id, row.model, named)
     return [

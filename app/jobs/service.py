@@ -214,7 +214,8 @@ async def _in_review(session: AsyncSession, caller: Caller, job_id: uuid.UUID) -
     job = await _locked(session, caller, job_id)
     if job.status != RunStatus.NEEDS_REVIEW:
         raise Conflict(
-            f"The job is {job.status}; there is no candidate to decide on.", code="job_not_in_review"
+            f"The job's status is {job.status}, not needs_review: there is no candidate to decide on.",
+            code="job_not_in_review",
         )
     return job
 

@@ -38,7 +38,7 @@ def why_never(url: str, listed: tuple[Listed, ...]) -> str | None:
     read = _HTTP_URL.validate_python(url)
     port = read.port or 443
     if read.scheme != "https" and not listed:
-        return "Only https:// is sent to."
+        return "The URL must begin with https://: events are sent over nothing else."
     try:
         address = ipaddress.ip_address((read.host or "").strip("[]"))
     except ValueError:
@@ -46,5 +46,5 @@ def why_never(url: str, listed: tuple[Listed, ...]) -> str | None:
     if not may_reach(address, port, listed):
         return "This address is not one of the public internet's, nor one that the operator has listed."
     if read.scheme != "https" and not is_listed(address, port, listed):
-        return "Only https:// is sent to."
+        return "The URL must begin with https://: events are sent over nothing else."
     return None

@@ -18,8 +18,8 @@ from rich.console import Console
 from app.standalone.deployment import EmbeddedDeployment
 from app.standalone.refusals import StandaloneError
 from app.standalone.stop_signals import Stopped, raise_on_stop_signals
-from examples.digits.client import Client, JourneyFailed
-from examples.digits.journey import Journey
+from examples.digits.journey import Journey, JourneyFailed
+from lethe import Client, LetheError
 
 STOPPED = 130
 
@@ -38,7 +38,7 @@ def main() -> int:
     except Stopped:
         console.print("Stopped; nothing is left running.")
         return STOPPED
-    except (JourneyFailed, StandaloneError, OSError) as error:
+    except (JourneyFailed, LetheError, StandaloneError, OSError) as error:
         print(f"The demo could not go on: {error}", file=sys.stderr)
         return 1
     return 0
@@ -51,11 +51,8 @@ def _run(folder: Path, output: Path, seed: int, console: Console) -> None:
     raise_on_stop_signals(deployment.hurry)
     with deployment:
         console.print(f"  ready at {deployment.url} after {time.monotonic() - started:.0f} s")
-        client = Client(deployment.url, deployment.api_key or "")
-        try:
+        with Client(deployment.url, deployment.api_key) as client:
             Journey(client, deployment.folder.data, output, seed, console).run()
-        finally:
-            client.close()
         console.print(f"\nThe API's docs were at {deployment.url}/docs while this ran;")
         console.print("[bold]make serve[/bold] keeps a deployment running, with its docs at /docs.")
     console.print(f"Everything is stopped again. It took {time.monotonic() - started:.0f} s.")

@@ -15,7 +15,6 @@ class InBackground:
     """Starts `work` at once. It is its own monitor: it hears of progress and passes a stop order on."""
 
     def __init__(self, work: Callable[[Monitor], nn.Module]) -> None:
-        self._done, self._total = 0, 1
         self._stopped = threading.Event()
         self._network: nn.Module | None = None
         self._error: Exception | None = None
@@ -27,23 +26,17 @@ class InBackground:
         self._thread.start()
 
     def show(self, bar: Progress, note: str) -> None:
-        """Begin to show how far it is; `refresh` goes on."""
-        self._bar, self._line = bar, bar.add_task(note, total=self._total)
-
-    def refresh(self) -> None:
-        if self._bar is not None:
-            self._bar.update(self._line, completed=self._done, total=self._total)
+        """From now on, show how far it is."""
+        self._line = bar.add_task(note, total=1)
+        self._bar = bar
 
     def wait(self) -> nn.Module:
         """The network, once it is there. Raises what the work raised."""
-        while self._thread.is_alive():
+        while self._thread.is_alive():  # so that a signal is heard
             self._thread.join(0.1)
-            self.refresh()
         if self._error is not None:
             raise self._error
         assert self._network is not None
-        self._done = self._total
-        self.refresh()
         return self._network
 
     def stop(self) -> None:
@@ -51,7 +44,8 @@ class InBackground:
         self._thread.join()
 
     def progress(self, done: int, total: int, note: str) -> None:
-        self._done, self._total = done, total
+        if self._bar is not None:
+            self._bar.update(self._line, completed=done, total=total)
         if self._stopped.is_set():
             raise Interrupted
 

@@ -1,8 +1,6 @@
 """The journey of two deletion requests, step by step, with what each step shows."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -10,7 +8,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from examples.digits.background import InBackground
-from examples.digits.client import Client, JourneyFailed
 from examples.digits.comparison import Comparison, compare, forget_set
 from examples.digits.data import NETWORK, RECIPE, TASKS
 from examples.digits.picture import draw
@@ -23,11 +20,17 @@ from examples.digits.training import (
     save_network,
     train_network,
 )
+from lethe import Client
+from lethe.answers import DeletionRequest, Version
 from worker.engine.contract import ForgetSet
 
 MODEL = "digits-mlp"
 ALL_TASKS = [str(task["name"]) for task in TASKS]
 INSTANCES = 150
+
+
+class JourneyFailed(Exception):
+    """Something came out otherwise than a journey can go on with; the message is the service's sentence."""
 
 
 class Journey:
@@ -74,23 +77,19 @@ class Journey:
 
     def _register(self, workshop: Workshop) -> None:
         self.console.print("\n[bold]2. Register[/bold] the data and the model over HTTP")
-        self.client.post(
-            "/v1/datasets",
-            {
-                "name": "digits",
-                "format": "arrays",
-                "url": f"file://{workshop.train_folder.resolve()}",
-                "holdout_url": f"file://{workshop.holdout_folder.resolve()}",
-            },
-        )
-        dataset = self._settled("/v1/datasets/digits", "checking the data")
-        body = {"name": MODEL, "network": NETWORK, "tasks": TASKS, "dataset": "digits", "recipe": RECIPE}
-        self.client.post("/v1/models", body)
-        self.client.upload_checkpoint(MODEL, self.output / "original.safetensors")
-        model = self._settled(f"/v1/models/{MODEL}", "checking the checkpoint")
+        train, holdout = workshop.train_folder.resolve(), workshop.holdout_folder.resolve()
+        with self.console.status("checking the data"):
+            self.client.register_dataset("digits", train.as_uri(), holdout_url=holdout.as_uri())
+            dataset = self.client.wait_for_dataset("digits")
+        _expect(dataset.status, "ready", "The data set", dataset.error_detail)
+        with self.console.status("checking the checkpoint"):
+            self.client.register_model(MODEL, dataset="digits", network=NETWORK, tasks=TASKS, recipe=RECIPE)
+            self.client.upload_checkpoint(MODEL, self.output / "original.safetensors")
+            model = self.client.wait_for_model(MODEL)
+        _expect(model.status, "ready", "The model", model.error_detail)
         self.console.print(
-            f"  data set [cyan]digits[/cyan] is {dataset['status']} ({dataset['instance_count']} instances);"
-            f" model [cyan]{MODEL}[/cyan] is {model['status']}"
+            f"  data set [cyan]digits[/cyan] is {dataset.status} ({dataset.instance_count} instances);"
+            f" model [cyan]{MODEL}[/cyan] is {model.status}"
         )
 
     def _delete(
@@ -109,34 +108,30 @@ class Journey:
             f"\n[bold]{step}. Delete[/bold] {len(instances)} people's supervision of {named}"
             f" ({title} request)"
         )
-        request = self.client.post(
-            "/v1/deletion-requests",
-            {
-                "model": MODEL,
-                "instances": instances,
-                "tasks": "all" if everything else tasks,
-                "reference": f"demo-{title}",
-                "regulation": "gdpr",
-            },
-            **{"Idempotency-Key": f"demo-{title}"},
+        request = self.client.request_deletion(
+            instances,
+            model=MODEL,
+            tasks="all" if everything else tasks,
+            reference=f"demo-{title}",
+            regulation="gdpr",
+            idempotency_key=f"demo-{title}",
         )
-        self.console.print(f"  POST /v1/deletion-requests → 202, {request['id']}, due {request['due_at']}")
+        self.console.print(f"  request {request.id} is {request.status}, due {request.due_at:%Y-%m-%d}")
         retraining = InBackground(
             lambda monitor: train_network(workshop, forget, seed=self.seed + 1000, monitor=monitor)
         )
         try:
             with self._bar() as bar:
                 retraining.show(bar, "retraining, to compare")
-                done = self._follow_request(bar, request["id"], retraining)
+                done = self._follow(bar, request)
                 retrained = retraining.wait()
         finally:
             retraining.stop()
-        number = done["result_version"]
-        report = self.client.get(f"/v1/models/{MODEL}/versions/{number}")["report"]
-        file = self.output / f"version-{number}.safetensors"
-        digest = self.client.download_checkpoint(MODEL, number, file)
-        self.console.print(f"  downloaded version {number} to {file}; sha256 {digest[:16]}… matches")
-        comparison = compare(workshop, report, old, retrained, forget)
+        version = self.client.get_version(MODEL, done.result_version)
+        number, file = version.number, self.output / f"version-{version.number}.safetensors"
+        fetched = self.client.download(MODEL, number, file)
+        self.console.print(f"  downloaded version {number} to {file}; {fetched.digest[:23]}… matches")
+        comparison = compare(workshop, version.report, old, retrained, forget)
         self.console.print(
             comparison_table(
                 f"What is known after the {title} request (points, 95 % intervals)",
@@ -145,16 +140,16 @@ class Journey:
                 f"version {number}",
             )
         )
-        self._show_cost(report, retraining.seconds)
+        self._show_cost(version, retraining.seconds)
         return comparison, load_network(file)
 
-    def _show_cost(self, report: Mapping[str, Any], retraining_seconds: float) -> None:
-        run = report["run"]
+    def _show_cost(self, version: Version, retraining_seconds: float) -> None:
+        run = version.report["run"]
         self.console.print(
             f"  cost: {run['seconds']['unlearning']:.1f} s of unlearning,"
             f" {run['passes']} passes in instances,"
             f" {run['visits_per_forget_instance']:.0f} visits per forgotten instance, on {run['device']};"
-            f" retraining beside it took {retraining_seconds:.1f} s. UIS {report['uis']:.1f}"
+            f" retraining beside it took {retraining_seconds:.1f} s. UIS {version.report['uis']:.1f}"
         )
 
     def _use(self, workshop: Workshop, network: nn.Module) -> None:
@@ -165,32 +160,19 @@ class Journey:
         self.console.print(f"  digits it reads in held-out scans: {said}")
         self.console.print(f"  their (partly wrong) labels:       {batch.targets['digit'].tolist()}")
 
-    def _follow_request(self, bar: Progress, request_id: str, beside: InBackground) -> dict[str, Any]:
-        line = bar.add_task("queued", total=1)
-
-        def watch(request: dict[str, Any]) -> None:
-            beside.refresh()
-            job = self.client.get(f"/v1/jobs/{request['job']}")
-            if progress := job["progress"]:
-                bar.update(line, completed=progress["done"], total=progress["total"])
-            bar.update(line, description=f"new version: {job['phase'] or request['status']}")
-
-        done = self.client.follow(f"/v1/deletion-requests/{request_id}", watch)
-        if done["status"] != "succeeded":
-            job = self.client.get(f"/v1/jobs/{done['job']}")
-            self._give_up(f"The request ended {done['status']}", job)
-        bar.update(line, completed=1, total=1, description=f"new version: {done['status']}")
+    def _follow(self, bar: Progress, request: DeletionRequest) -> DeletionRequest:
+        line = bar.add_task("new version: queued", total=1)
+        for event in self.client.events(request.id):
+            if event.type == "progress":
+                told = event.data
+                description = f"new version: {told['phase']}"
+                bar.update(line, description=description, completed=told["done"], total=told["total"])
+            elif event.type == "request.needs_review":  # a person decides, and the events go on then
+                break
+        done = self.client.wait(request)
+        _expect(done.status, "succeeded", "The request", done.error_detail)
+        bar.update(line, completed=1, total=1, description=f"new version: {done.status}")
         return done
-
-    def _settled(self, path: str, note: str) -> dict[str, Any]:
-        with self.console.status(note):
-            thing = self.client.follow(path, lambda _: None)
-        if thing["status"] != "ready":
-            self._give_up(f"{path} is {thing['status']}", thing)
-        return thing
-
-    def _give_up(self, what: str, thing: Mapping[str, Any]) -> None:
-        raise JourneyFailed(f"{what}: {thing['error_detail']}")
 
     def _bar(self) -> Progress:
         return Progress(
@@ -200,3 +182,8 @@ class Journey:
             TimeElapsedColumn(),
             console=self.console,
         )
+
+
+def _expect(status: str, wanted: str, what: str, detail: str | None) -> None:
+    if status != wanted:
+        raise JourneyFailed(f"{what} is {status}: {detail}")

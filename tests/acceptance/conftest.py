@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from app.standalone.deployment import EmbeddedDeployment
-from examples.digits.client import Client
+from tests.acceptance.plain_http import Client
 from worker.engine.checkpoint import new_layout, write_checkpoint
 from worker.engine.contract import Recipe, Silent, TaskSpec
 from worker.engine.data import open_data

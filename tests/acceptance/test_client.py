@@ -83,7 +83,7 @@ def test_the_whole_journey(
         assert fetched["resumed_at"] == 1000
         assert fetched["digest"] == client.get_version(name, "latest").digest
         command("certificate", done["id"], "--output", certificate)
-        command("keys", "--output", keys)
+        command("signing-keys", "--output", keys)
         found = command("verify", certificate, "--key", keys, "--checkpoint", weights)
         assert found["verified"] is True
         weights.write_bytes(b"x")
@@ -102,6 +102,48 @@ def test_the_whole_journey(
         with pytest.raises(errors.NotFound) as raised:
             client.get_model("nobody")
         assert raised.value.code == "model_not_found"
+
+
+def test_what_an_operator_does(service: Service, sample: Sample, name: str, command: Command) -> None:
+    made = command("keys", "create", name, "--scope", "requests:read", "--expires-in-days", "1")
+    with lethe.Client(service.url, made["key"]) as reader:
+        assert reader.list_requests(most=1) is not None
+        with pytest.raises(errors.Forbidden):
+            reader.list_keys()
+        command("keys", "revoke", made["id"])
+        with pytest.raises(errors.Unauthenticated):
+            reader.list_requests()
+    assert command("keys", "list", "--most", "1")["data"][0]["revoked_at"]
+
+    hook = command("webhooks", "create", "https://nowhere.invalid/", "--event", "job.*")
+    assert command("webhooks", "test", hook["id"])["type"] == "webhook.ping"
+    assert command("webhooks", "rotate-secret", hook["id"])["secret"] != hook["secret"]
+    assert command("webhooks", "deliveries", hook["id"])["data"][0]["type"] == "webhook.ping"
+    assert command("webhooks", "resend", hook["id"]) == {"resent": 0}
+    command("webhooks", "delete", hook["id"])
+    assert hook["id"] not in [each["id"] for each in command("webhooks", "list")["data"]]
+
+    held = command("holds", "place", name, "--reason", "case 4")
+    told = command("models", "destroy", name, "--reason", "order", status=1)
+    assert told["error"]["code"] == "legal_hold"
+    assert command("holds", "lift", name, held["id"], "--reason", "closed")["lift_reason"] == "closed"
+    assert command("holds", "list", name)["data"][0]["lifted_at"]
+    told = command("models", "destroy", name, "--reason", "order")
+    assert (told["status"], [each["model"] for each in told["models"]]) == ("confirmation_needed", [name])
+    assert command("models", "show", name)["status"] == "ready"
+
+
+def test_the_audit_log_is_kept_and_checked(service: Service, command: Command, tmp_path: Path) -> None:
+    log, kept, keys = tmp_path / "log.jsonl", tmp_path / "kept.json", tmp_path / "keys.json"
+    actions = [each["entry"]["action"] for each in command("audit", "list", "--most", "500")["data"]]
+    assert "tenant.create" in actions
+    with lethe.Client(service.url, service.key) as client:
+        kept.write_bytes(client.audit_checkpoint())
+    command("audit", "export", "--output", log)
+    command("signing-keys", "--output", keys)
+    checked = command("audit", "verify", log, "--key", keys, "--checkpoint", kept)
+    assert checked["verified"] is True
+    assert not log.with_name("log.jsonl.part").exists()
 
 
 def test_the_same_without_blocking(service: Service, sample: Sample, name: str, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import time
 import uuid
 from typing import Any
 
-from examples.digits.client import JourneyFailed
 from tests.acceptance.conftest import NETWORK, RECIPE, TASKS, Service, make_sample
+from tests.acceptance.plain_http import Refused
 
 
 def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) -> None:
@@ -62,7 +62,7 @@ def _predicate(service: Service, request: str) -> dict[str, Any]:
     while True:
         try:
             envelope = service.client.get(f"{request}/certificate")
-        except JourneyFailed:
+        except Refused:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

@@ -2,6 +2,8 @@
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
 
 from tests.app.world import World, nested
 
@@ -40,6 +42,20 @@ async def test_a_request_is_recorded_and_queued(client: httpx.AsyncClient, world
     ]
     assert world.run("SELECT count(*) FROM outbox") == 1
     assert world.run("SELECT count(*) FROM audit_log WHERE action = 'deletion_request.create'") == 1
+
+
+async def test_reading_one_asks_the_database_twice(
+    app: FastAPI, client: httpx.AsyncClient, world: World
+) -> None:
+    """For the key, and for everything about the request; what is fine-tuned from a model that nothing is
+    fine-tuned from is not looked for."""
+    world.ready_model()
+    made = await client.post("/v1/deletion-requests", json=body())
+    heard: list[str] = []
+    engine = app.state.sessions.kw["bind"].sync_engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: heard.append(statement))
+    assert (await client.get(made.headers["location"])).json()["descendants"] == []
+    assert ["api_keys" in heard[0], "deletion_requests" in heard[1], *heard[2:]] == [True, True]
 
 
 async def test_requests_join_the_open_job_until_it_is_claimed(

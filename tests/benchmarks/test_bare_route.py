@@ -5,6 +5,7 @@ import uuid
 from sqlalchemy import TextClause
 
 from app.deletion_requests.recording import _WITH_ITEMS
+from app.deletion_requests.repository import _ONE
 from app.deletion_requests.supervision import _count
 from app.jobs.opening import _JOIN_OR_OPEN
 from benchmarks.http.bare import COUNTED, IDS, _place, _row
@@ -16,6 +17,7 @@ def test_every_parameter_is_given() -> None:
     assert not _wanted(_count(2)) - set(same | packed | COUNTED)
     assert not _wanted(_WITH_ITEMS) - set(same | packed | _row(uuid.UUID(int=2)))
     assert not _wanted(_JOIN_OR_OPEN) - set(_place(same, uuid.UUID(int=2)))
+    assert _wanted(_ONE) == {"tenant_id", "id"}
 
 
 def _wanted(statement: TextClause) -> set[str]:

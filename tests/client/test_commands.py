@@ -83,7 +83,7 @@ def test_nobody_there_and_nowhere_to_go(run: Run, tmp_path: Path) -> None:
     status, _, err = run(None, "status", ID)
     assert (status, "set LETHE_URL and LETHE_API_KEY" in err) == (2, True)
     (tmp_path / "config.toml").write_text(f"[profiles.p]\nurl = 'not-a-url'\napi_key = '{KEY}'\n")
-    status, out, err = run(None, "keys", "--profile", "p", "--json")
+    status, out, err = run(None, "signing-keys", "--profile", "p", "--json")
     assert (status, json.loads(out)["error"]["code"], "others" in err.lower()) == (2, "not_configured", True)
 
 

@@ -86,7 +86,14 @@ class Client(_Connected):
 
     def events(self, request: UUID | str, *, after: int = 0) -> Iterator[Event]:
         """What happens to a request, as it happens, until it has ended; `after`: but these events."""
-        following = Following(request, after, self._retries)
+        return self._follow(f"/v1/deletion-requests/{UUID(str(request))}/events", after)
+
+    def job_events(self, job: UUID | str, *, after: int = 0) -> Iterator[Event]:
+        """The same of a job, with its progress."""
+        return self._follow(f"/v1/jobs/{UUID(str(job))}/events", after)
+
+    def _follow(self, path: str, after: int) -> Iterator[Event]:
+        following = Following(path, after, self._retries)
         while not following.over:
             outcome: Outcome | None = None
             try:
@@ -157,9 +164,16 @@ class AsyncClient(_Connected):
             outcome = await self._do(step)
         return step.value
 
-    async def events(self, request: UUID | str, *, after: int = 0) -> AsyncIterator[Event]:
+    def events(self, request: UUID | str, *, after: int = 0) -> AsyncIterator[Event]:
         """What happens to a request, as it happens, until it has ended; `after`: but these events."""
-        following = Following(request, after, self._retries)
+        return self._follow(f"/v1/deletion-requests/{UUID(str(request))}/events", after)
+
+    def job_events(self, job: UUID | str, *, after: int = 0) -> AsyncIterator[Event]:
+        """The same of a job, with its progress."""
+        return self._follow(f"/v1/jobs/{UUID(str(job))}/events", after)
+
+    async def _follow(self, path: str, after: int) -> AsyncIterator[Event]:
+        following = Following(path, after, self._retries)
         while not following.over:
             outcome: Outcome | None = None
             try:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from lethe.commands import checking, looking, requesting, versions
+from lethe.commands import audit, checking, holds, jobs, keys, looking, models, requesting, versions, webhooks
 from lethe.versions import CLIENT_VERSION
 
 app = typer.Typer(
@@ -26,9 +26,21 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they would show what is in variables
 )
-for group in (requesting, looking, versions, checking):
-    for name, command in group.COMMANDS.items():
+for module in (requesting, looking, versions, checking):
+    for name, command in module.COMMANDS.items():
         app.command(name)(command)
+for group_name, group in {
+    "models": models,
+    "holds": holds,
+    "jobs": jobs,
+    "keys": keys,
+    "webhooks": webhooks,
+    "audit": audit,
+}.items():
+    within = typer.Typer(help=group.HELP, no_args_is_help=True)
+    for name, command in group.COMMANDS.items():
+        within.command(name)(command)
+    app.add_typer(within, name=group_name)
 
 
 def _say_version(asked: bool) -> None:

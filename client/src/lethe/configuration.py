@@ -63,7 +63,7 @@ def read_connection(profile: str | None = None, environment: Mapping[str, str] =
     Raises `NotConfigured`.
     """
     if profile is None and (url := environment.get("LETHE_URL")):
-        return Connection(url.rstrip("/"), environment.get("LETHE_API_KEY"), "LETHE_URL and LETHE_API_KEY")
+        return Connection(url.rstrip("/"), environment.get("LETHE_API_KEY"), "LETHE_URL or LETHE_API_KEY")
     file = configuration_file(environment)
     named = profile or environment.get("LETHE_PROFILE")
     if not file.exists():

@@ -4,7 +4,18 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from lethe.calls import downloading, looking, registering, requesting
+from lethe.calls import (
+    auditing,
+    downloading,
+    jobs,
+    keys,
+    life,
+    looking,
+    opendsr,
+    registering,
+    requesting,
+    webhooks,
+)
 from lethe.plan import Plan
 
 if TYPE_CHECKING:
@@ -40,13 +51,12 @@ class Described(Generic[P, T]):
 
 
 class Calls:
-    """Everything that a client can be asked for, but `events`."""
+    """Everything that a client can be asked for, but `events` and `job_events`."""
 
     register_dataset = Described(registering.register_dataset)
     get_dataset = Described(registering.get_dataset)
     list_datasets = Described(registering.list_datasets)
     wait_for_dataset = Described(registering.wait_for_dataset)
-
     register_model = Described(registering.register_model)
     upload_checkpoint = Described(registering.upload_checkpoint)
     get_model = Described(registering.get_model)
@@ -54,7 +64,11 @@ class Calls:
     wait_for_model = Described(registering.wait_for_model)
     get_version = Described(registering.get_version)
     list_versions = Described(registering.list_versions)
+    signature = Described(registering.signature)
+    refresh_data = Described(registering.refresh_data)
+    list_aliases = Described(registering.list_aliases)
     move_alias = Described(registering.move_alias)
+
     download = Described(downloading.download)
 
     request_deletion = Described(requesting.request_deletion)
@@ -63,17 +77,61 @@ class Calls:
     list_requests = Described(requesting.list_requests)
     wait = Described(requesting.wait)
     cancel = Described(requesting.cancel)
+    retry_request = Described(requesting.retry_request)
     acknowledge = Described(requesting.acknowledge)
     extend = Described(requesting.extend)
     history = Described(requesting.history)
     certificate = Described(requesting.certificate)
     send_instances = Described(requesting.send_instances)
+    get_instance_list = Described(requesting.get_instance_list)
     forget_instance_list = Described(requesting.forget_instance_list)
 
-    get_job = Described(looking.get_job)
-    list_jobs = Described(looking.list_jobs)
-    approve = Described(looking.approve)
-    reject = Described(looking.reject)
-    retry = Described(looking.retry)
+    get_job = Described(jobs.get_job)
+    list_jobs = Described(jobs.list_jobs)
+    approve = Described(jobs.approve)
+    reject = Described(jobs.reject)
+    retry = Described(jobs.retry)
+    cancel_job = Described(jobs.cancel_job)
+    job_history = Described(jobs.job_history)
+
     look_up = Described(looking.look_up)
+    list_version_audits = Described(looking.list_version_audits)
+    get_version_audit = Described(looking.get_version_audit)
     signing_keys = Described(looking.signing_keys)
+    health = Described(looking.health)
+    readiness = Described(looking.readiness)
+
+    change_retention = Described(life.change_retention)
+    release_version = Described(life.release_version)
+    place_hold = Described(life.place_hold)
+    list_holds = Described(life.list_holds)
+    lift_hold = Described(life.lift_hold)
+    destroy_model = Described(life.destroy_model)
+
+    list_audit_entries = Described(auditing.list_audit_entries)
+    audit_checkpoint = Described(auditing.audit_checkpoint)
+    export_audit = Described(auditing.export_audit)
+
+    create_key = Described(keys.create_key)
+    list_keys = Described(keys.list_keys)
+    revoke_key = Described(keys.revoke_key)
+
+    create_webhook = Described(webhooks.create_webhook)
+    list_webhooks = Described(webhooks.list_webhooks)
+    get_webhook = Described(webhooks.get_webhook)
+    change_webhook = Described(webhooks.change_webhook)
+    delete_webhook = Described(webhooks.delete_webhook)
+    rotate_webhook_secret = Described(webhooks.rotate_webhook_secret)
+    ping_webhook = Described(webhooks.ping_webhook)
+    list_deliveries = Described(webhooks.list_deliveries)
+    resend_delivery = Described(webhooks.resend_delivery)
+    resend_dead_letters = Described(webhooks.resend_dead_letters)
+
+    opendsr_discovery = Described(opendsr.opendsr_discovery)
+    opendsr_certificate = Described(opendsr.opendsr_certificate)
+    send_opendsr_request = Described(opendsr.send_opendsr_request)
+    get_opendsr_request = Described(opendsr.get_opendsr_request)
+    cancel_opendsr_request = Described(opendsr.cancel_opendsr_request)
+    advance_opendsr_stub = Described(opendsr.advance_opendsr_stub)
+    add_identities = Described(opendsr.add_identities)
+    remove_identities = Described(opendsr.remove_identities)

@@ -6,7 +6,6 @@ again; it says by 204 that nothing will come any more (WHATWG HTML section 9.2).
 
 import json
 from collections.abc import Mapping
-from uuid import UUID
 
 from httpx_sse import ServerSentEvent
 
@@ -21,8 +20,8 @@ NOTHING_MORE = 204
 class Following:
     """Where a stream is. `lethe.client` opens it, hands over what comes, and asks what to do when it ends."""
 
-    def __init__(self, request: UUID | str, after: int, retries: Retries) -> None:
-        self._path = f"/v1/deletion-requests/{UUID(str(request))}/events"
+    def __init__(self, path: str, after: int, retries: Retries) -> None:
+        self._path = path
         self._retries = retries
         self._last = after
         self._attempt = 0

@@ -1,5 +1,6 @@
 """Plain requests of `lethe.plan` as those of httpx, and what httpx says in return."""
 
+import re
 import ssl
 from typing import Any
 
@@ -9,6 +10,7 @@ from lethe.configuration import Connection
 from lethe.plan import Answer, NoAnswer, Outgoing
 from lethe.versions import CLIENT_VERSION
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 # The first is for connecting; a call that reads much may take its time between two pieces.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
@@ -52,7 +54,8 @@ def _why(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.ConnectTimeout):
         return "nobody answers there. Is the address right, and is there a way to it from this machine?"
     if isinstance(error, httpx.ConnectError):
-        return f"{error or 'the connection was refused'}. Is the address right, and does the service run?"
+        why = _ERRNO.sub("", str(error)) or "the connection was refused"
+        return f"{why}. Is the address right, and does the service run?"
     if isinstance(error, httpx.TimeoutException):
         return "it did not answer in time."
     return f"the connection broke off ({type(error).__name__})."

@@ -1,4 +1,4 @@
-"""Lists come in pages, the newest first."""
+"""Lists come in pages."""
 
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -16,10 +16,17 @@ class Page(Struct, Generic[Item], frozen=True):
     has_more: bool
 
 
-def all_of(path: str, page: type[Page[Item]], most: int, **query: str | None) -> Plan[list[Item]]:
-    """Up to `most` items, however many pages they take."""
+def all_of(
+    path: str,
+    page: type[Page[Item]],
+    most: int,
+    *,
+    place: str = "id",
+    after: UUID | int | None = None,
+    **query: str | None,
+) -> Plan[list[Item]]:
+    """Up to `most` items, however many pages they take. `place`: the member that `after` is compared with."""
     found: list[Item] = []
-    after: UUID | None = None
     while len(found) < most:
         asked = {name: value for name, value in query.items() if value is not None}
         asked["limit"] = str(min(PAGE, most - len(found)))
@@ -29,5 +36,5 @@ def all_of(path: str, page: type[Page[Item]], most: int, **query: str | None) ->
         found += answer.data
         if not answer.has_more or not answer.data:
             break
-        after = answer.data[-1].id  # type: ignore[attr-defined]
+        after = getattr(answer.data[-1], place)
     return found

@@ -1,42 +1,19 @@
-"""Jobs, lookups, and the keys that the service signs with."""
+"""Lookups, stronger looks at a version, the keys that the service signs with, and the service itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
-from lethe.answers import InstanceMemory, Job, Lookup
+from msgspec.structs import replace
+
+from lethe.answers import DescendantMemory, Health, InstanceMemory, Lookup, Readiness, VersionAudit
 from lethe.calls.listing import Page, all_of
 from lethe.instances import read_instances
 from lethe.plan import Exchange, Outgoing, Plan, ask, call
 
 LOOKED_UP_AT_ONCE = 1000
 SIGNING_KEYS = "/.well-known/lethe-signing-keys.json"
-
-
-def get_job(job: UUID | str) -> Plan[Job]:
-    """Phase, progress, attempts, device, figures."""
-    return call("GET", f"/v1/jobs/{UUID(str(job))}", Job)
-
-
-def list_jobs(*, model: str | None = None, status: str | None = None, most: int = 100) -> Plan[list[Job]]:
-    """The newest first."""
-    return all_of("/v1/jobs", Page[Job], most, model=model, status=status)
-
-
-def approve(job: UUID | str, *, reason: str | None = None) -> Plan[Job]:
-    """Publish a candidate that missed a gate."""
-    return _decide(job, "approve", {"reason": reason})
-
-
-def reject(job: UUID | str, *, reason: str | None = None) -> Plan[Job]:
-    """Drop a candidate that missed a gate; its requests are cancelled."""
-    return _decide(job, "reject", {"reason": reason})
-
-
-def retry(job: UUID | str) -> Plan[Job]:
-    """Try a failed job's work again; the answer is the job in which it goes on."""
-    return _decide(job, "retry", None)
 
 
 def look_up(dataset: str, instances: Sequence[str | int] | Path) -> Plan[Lookup]:
@@ -46,11 +23,25 @@ def look_up(dataset: str, instances: Sequence[str | int] | Path) -> Plan[Lookup]
     """
     named = list(read_instances(instances)) if isinstance(instances, Path) else list(instances)
     found: list[InstanceMemory] = []
+    inherited: dict[str, DescendantMemory] = {}
     for start in range(0, max(1, len(named)), LOOKED_UP_AT_ONCE):
         body = {"dataset": dataset, "instances": named[start : start + LOOKED_UP_AT_ONCE]}
         answer = yield from call("POST", "/v1/lookups", Lookup, body)
         dataset, found = answer.dataset, found + answer.data
-    return Lookup(dataset=dataset, data=found)
+        for each in answer.descendants:
+            before = inherited[each.model].instances if each.model in inherited else []
+            inherited[each.model] = replace(each, instances=before + each.instances)
+    return Lookup(dataset=dataset, data=found, descendants=list(inherited.values()))
+
+
+def list_version_audits(model: str, version: int | str, *, most: int = 100) -> Plan[list[VersionAudit]]:
+    """What attacks with reference networks have found in a version; the newest look first."""
+    return all_of(_audits(model, version), Page[VersionAudit], most)
+
+
+def get_version_audit(model: str, version: int | str, audit: UUID | str) -> Plan[VersionAudit]:
+    """One look, with its whole report."""
+    return call("GET", f"{_audits(model, version)}/{UUID(str(audit))}", VersionAudit)
 
 
 def signing_keys() -> Plan[bytes]:
@@ -58,5 +49,15 @@ def signing_keys() -> Plan[bytes]:
     return (yield from ask(Exchange(Outgoing("GET", SIGNING_KEYS)))).body
 
 
-def _decide(job: UUID | str, decision: str, body: dict[str, Any] | None) -> Plan[Job]:
-    return call("POST", f"/v1/jobs/{UUID(str(job))}/{decision}", Job, body, repeatable=False)
+def health() -> Plan[Health]:
+    """The service answers; nothing else is looked at."""
+    return call("GET", "/healthz", Health)
+
+
+def readiness() -> Plan[Readiness]:
+    """It can take requests in. Raises `Unavailable` when it cannot."""
+    return call("GET", "/readyz", Readiness)
+
+
+def _audits(model: str, version: int | str) -> str:
+    return f"/v1/models/{quote(model, safe='')}/versions/{quote(str(version), safe='')}/audits"

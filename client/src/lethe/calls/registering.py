@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from lethe.answers import Alias, Dataset, Model, Version
 from lethe.calls.listing import Page, all_of
 from lethe.calls.waiting import until
@@ -16,11 +18,27 @@ from lethe.plan import Exchange, Outgoing, Plan, ask, call, read
 ON_THEIR_WAY = ("validating", "awaiting_checkpoint")
 
 
+class _Aliases(Struct):
+    data: list[Alias]
+
+
 def register_dataset(
-    name: str, url: str, *, holdout_url: str | None = None, format: str = "arrays"
+    name: str,
+    url: str,
+    *,
+    holdout_url: str | None = None,
+    format: str = "arrays",
+    refreshes: str | None = None,
 ) -> Plan[Dataset]:
-    """Register training data by URL. A job checks it: `wait_for_dataset`."""
-    body = {"name": name, "url": url, "holdout_url": holdout_url, "format": format}
+    """Register training data by URL. A job checks it: `wait_for_dataset`. `refreshes`: the data set that this
+    is a newer snapshot of."""
+    body = {
+        "name": name,
+        "url": url,
+        "holdout_url": holdout_url,
+        "format": format,
+        "refreshes": refreshes,
+    }
     return call("POST", "/v1/datasets", Dataset, body)
 
 
@@ -49,8 +67,12 @@ def register_model(
     recipe: Mapping[str, Any],
     policy: Mapping[str, Any] | None = None,
     checkpoint_url: str | None = None,
+    derived_from: tuple[str, int] | None = None,
 ) -> Plan[Model]:
-    """Register a model. Its weights are sent by `upload_checkpoint`, or lie at `checkpoint_url`."""
+    """Register a model. Its weights are sent by `upload_checkpoint`, or lie at `checkpoint_url`.
+
+    `derived_from`: the model and the number of its version that it was fine-tuned from.
+    """
     body: dict[str, Any] = {
         "name": name,
         "dataset": dataset,
@@ -61,6 +83,9 @@ def register_model(
     }
     if policy is not None:
         body["policy"] = policy
+    if derived_from is not None:
+        source, number = derived_from
+        body["derived_from"] = {"model": source, "version": number}
     return call("POST", "/v1/models", Model, body, repeatable=False)
 
 
@@ -110,6 +135,22 @@ def get_version(model: str, version: int | str) -> Plan[Version]:
 def list_versions(model: str, *, most: int = 100) -> Plan[list[Version]]:
     """The newest first."""
     return all_of(f"{_path(model)}/versions", Page[Version], most)
+
+
+def refresh_data(model: str, dataset: str) -> Plan[Model]:
+    """Move a model to a newer snapshot of its data set: rows are gone from it."""
+    return call("PUT", f"{_path(model)}/dataset", Model, {"dataset": dataset})
+
+
+def signature(model: str, version: int | str) -> Plan[bytes]:
+    """The OpenSSF signature of a version's weights, as `model_signing verify` takes it."""
+    path = f"{_path(model)}/versions/{quote(str(version), safe='')}/signature"
+    return (yield from ask(Exchange(Outgoing("GET", path)))).body
+
+
+def list_aliases(model: str) -> Plan[list[Alias]]:
+    """Which names point at which version."""
+    return (yield from call("GET", f"{_path(model)}/aliases", _Aliases)).data
 
 
 def move_alias(model: str, alias: str, version: int, *, reason: str | None = None) -> Plan[Alias]:

@@ -34,6 +34,7 @@ def request_deletion(
     reference: str | None = None,
     regulation: str | None = None,
     method: str | None = None,
+    guarantee: Literal["exact", "empirical"] | None = None,
     metadata: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
 ) -> Plan[DeletionRequest]:
@@ -45,7 +46,7 @@ def request_deletion(
     be the same.
     """
     named = list(read_instances(instances)) if isinstance(instances, Path) else list(instances)
-    body = _body(model, dataset, tasks, reference, regulation, method, metadata)
+    body = _body(model, dataset, tasks, reference, regulation, method, guarantee, metadata)
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     if idempotency_key is not None or len(named) <= INLINE:
         return (
@@ -66,10 +67,11 @@ def estimate(
     dataset: str | None = None,
     regulation: str | None = None,
     method: str | None = None,
+    guarantee: Literal["exact", "empirical"] | None = None,
 ) -> Plan[Estimate]:
     """What `request_deletion` would do. Nothing is written."""
     named = list(read_instances(instances)) if isinstance(instances, Path) else list(instances)
-    body = _body(model, dataset, tasks, None, regulation, method, None) | {"instances": named}
+    body = _body(model, dataset, tasks, None, regulation, method, guarantee, None) | {"instances": named}
     return call("POST", REQUESTS, Estimate, body, query={"dry_run": "true"})
 
 
@@ -101,6 +103,11 @@ def wait(request: DeletionRequest | UUID | str, *, timeout: float | None = None)
 def cancel(request: UUID | str) -> Plan[DeletionRequest]:
     """Withdraw it: at once while it waits; while its job runs, as soon as the worker hears of it."""
     return call("POST", f"{_path(request)}/cancel", DeletionRequest, repeatable=False)
+
+
+def retry_request(request: UUID | str) -> Plan[DeletionRequest]:
+    """Queue a failed request again; of a request on a data set, the children that failed."""
+    return call("POST", f"{_path(request)}/retry", DeletionRequest, repeatable=False)
 
 
 def acknowledge(request: UUID | str) -> Plan[DeletionRequest]:
@@ -149,6 +156,11 @@ def send_instances(instances: Instances) -> Plan[InstanceList]:
     return call("POST", LISTS, InstanceList, {"instances": named})
 
 
+def get_instance_list(list_id: UUID | str) -> Plan[InstanceList]:
+    """How many instances are in it, and since when."""
+    return call("GET", f"{LISTS}/{UUID(str(list_id))}", InstanceList)
+
+
 def forget_instance_list(list_id: UUID | str) -> Plan[None]:
     """Remove a list. Requests that named it keep their instances."""
     yield from ask(Exchange(Outgoing("DELETE", f"{LISTS}/{UUID(str(list_id))}")))
@@ -161,6 +173,7 @@ def _body(
     reference: str | None,
     regulation: str | None,
     method: str | None,
+    guarantee: str | None,
     metadata: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     body = {
@@ -170,6 +183,7 @@ def _body(
         "reference": reference,
         "regulation": regulation,
         "method": method,
+        "guarantee": guarantee,
         "metadata": metadata,
     }
     return {name: value for name, value in body.items() if value is not None}

@@ -8,7 +8,7 @@ import typer
 
 from lethe.audit_export import verify_audit_export
 from lethe.certificate import verify_certificate
-from lethe.commands.speaking import FAILED, AsJson, Speaker, speaking
+from lethe.commands.speaking import FAILED, AsJson, Commands, Speaker, speaking
 from lethe.findings import Findings, NotVerified
 from lethe.keys import read_keys
 
@@ -17,7 +17,7 @@ Keys = Annotated[
     typer.Option(
         "--key",
         help="Public keys of the service: a PEM file, or its /.well-known/lethe-signing-keys.json "
-        "(`lethe keys --output`); may be repeated",
+        "(`lethe signing-keys --output`); may be repeated",
     ),
 ]
 
@@ -67,4 +67,4 @@ def _refuse(speaker: Speaker, reason: str) -> None:
     raise typer.Exit(FAILED)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"verify": verify, "verify-audit": verify_audit}
+COMMANDS: Commands = {"verify": verify, "verify-audit": verify_audit}

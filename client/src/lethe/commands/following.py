@@ -33,4 +33,7 @@ def follow(
                 bar.update(line, description=event.type.rpartition(".")[2])
             if event.type.endswith(".needs_review"):
                 break
-        return client.wait(request)
+        done = client.wait(request)
+        if done.status == "succeeded":
+            bar.update(line, completed=1, total=1)
+        return done

@@ -1,17 +1,15 @@
-"""keys, lookup."""
+"""signing-keys, lookup."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from lethe.answers import Lookup, SigningKey
 from lethe.commands.requesting import keep
-from lethe.commands.speaking import AsJson, Profile, connected
+from lethe.commands.speaking import AsJson, Commands, Profile, connected, show_table
 from lethe.instances import read_instances
 
 
@@ -19,7 +17,7 @@ class _Keys(msgspec.Struct):
     data: list[SigningKey]
 
 
-def keys(
+def signing_keys(
     output: Annotated[Path | None, typer.Option(help="Keep them in this file, for verify --key")] = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -59,15 +57,24 @@ def _show_keys(out: Console, keys: list[SigningKey]) -> None:
 
 
 def _show_lookup(out: Console, found: Lookup) -> None:
-    table = Table("instance", "model", "task", "state", "version", "request")
+    rows: list[tuple[object, ...]] = []
     for instance in found.data:
         if not instance.known:
-            table.add_row(instance.instance, "", "", "not in the data set", "", "")
+            rows.append((instance.instance, None, None, "not in the data set", None, None))
+        elif not instance.models:
+            rows.append((instance.instance, None, None, "no model learned from it", None, None))
         for model in instance.models:
             for task in model.tasks:
-                version, request = str(task.version or ""), str(task.request or "")
-                table.add_row(instance.instance, model.model, task.task, task.state, version, request)
-    out.print(table)
+                rows.append(
+                    (instance.instance, model.model, task.task, task.state, task.version, task.request)
+                )
+    columns = ("instance", "model", "task", "state", "version", "request")
+    show_table(out, columns, rows, "Nothing was looked up.")
+    for each in found.descendants:
+        out.print(
+            f"{each.model}, fine-tuned from {each.derived_from}, remembers {len(each.instances)} of them.",
+            markup=False,
+        )
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"keys": keys, "lookup": lookup}
+COMMANDS: Commands = {"signing-keys": signing_keys, "lookup": lookup}

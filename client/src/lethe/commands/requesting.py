@@ -1,17 +1,24 @@
 """request, status, watch, cancel, certificate."""
 
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from lethe.answers import DeletionRequest, Estimate, Event
 from lethe.commands.following import follow
-from lethe.commands.speaking import AsJson, Profile, connected, end_with
+from lethe.commands.speaking import (
+    AsJson,
+    Commands,
+    Most,
+    Profile,
+    connected,
+    day,
+    end_with,
+    identifier,
+    show_table,
+)
 from lethe.instances import read_instances
 
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request")]
@@ -31,6 +38,9 @@ def request(
     reference: Annotated[str | None, typer.Option(help="Your own name for this")] = None,
     regulation: Annotated[str | None, typer.Option(help="Sets the due date, such as gdpr")] = None,
     method: Annotated[str | None, typer.Option(help="In place of the method of the model's policy")] = None,
+    guarantee: Annotated[
+        Literal["exact", "empirical"] | None, typer.Option(help="exact: by retraining without them")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key makes one request, however often this is run")
     ] = None,
@@ -50,11 +60,16 @@ def request(
         ids = read_instances(instances, column) if instances is not None else list(instance or ())
         asked = {"model": model, "dataset": dataset, "tasks": named_tasks, "regulation": regulation}
         if dry_run:
-            estimate = client.estimate(ids, method=method, **asked)
+            estimate = client.estimate(ids, method=method, guarantee=guarantee, **asked)
             speaker.show(estimate, lambda out: _show_estimate(out, estimate))
             return
         made = client.request_deletion(
-            ids, method=method, reference=reference, idempotency_key=idempotency_key, **asked
+            ids,
+            method=method,
+            guarantee=guarantee,
+            reference=reference,
+            idempotency_key=idempotency_key,
+            **asked,
         )
         if not wait:
             speaker.show(made, lambda out: show_request(out, made))
@@ -70,7 +85,7 @@ def status(
     request: Annotated[str | None, typer.Argument(metavar="[REQUEST]", help="Id; or the newest ones")] = None,
     model: Annotated[str | None, typer.Option(help="Those of this model")] = None,
     reference: Annotated[str | None, typer.Option(help="Those of this reference")] = None,
-    most: Annotated[int, typer.Option(min=1, help="How many at most")] = 20,
+    most: Most = 20,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -107,6 +122,13 @@ def cancel(request: RequestId, profile: Profile = None, as_json: AsJson = False)
     """Withdraw a request."""
     with connected(profile, as_json) as (client, speaker):
         found = client.cancel(_id(request))
+        speaker.show(found, lambda out: show_request(out, found))
+
+
+def retry(request: RequestId, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Queue a failed request again; of a request on a data set, the children that failed."""
+    with connected(profile, as_json) as (client, speaker):
+        found = client.retry_request(_id(request))
         speaker.show(found, lambda out: show_request(out, found))
 
 
@@ -150,23 +172,25 @@ def show_request(out: Console, request: DeletionRequest) -> None:
     if request.error_detail:
         lines.append(f"  {request.error_code}: {request.error_detail}")
     if request.status == "needs_review":
-        lines.append(f"  a person has to approve or reject job {request.job}")
+        lines.append(f"  a person has to decide: lethe jobs show {request.job}")
     out.print("\n".join(lines), markup=False)
 
 
 def _show_list(out: Console, requests: list[DeletionRequest]) -> None:
-    table = Table("request", "status", "model", "instances", "tasks", "due", "version")
-    for each in requests:
-        table.add_row(
-            str(each.id),
+    rows = [
+        (
+            each.id,
             each.status,
             each.model or f"({each.dataset})",
-            str(each.instance_count),
+            each.instance_count,
             ", ".join(each.tasks),
-            f"{each.due_at:%Y-%m-%d}" if each.due_at else "",
-            str(each.result_version or ""),
+            day(each.due_at),
+            each.result_version,
         )
-    out.print(table if requests else "There are no requests.")
+        for each in requests
+    ]
+    columns = ("request", "status", "model", "instances", "tasks", "due", "version")
+    show_table(out, columns, rows, "There are no requests.")
 
 
 def _show_estimate(out: Console, estimate: Estimate) -> None:
@@ -187,16 +211,14 @@ def _show_event(out: Console, event: Event) -> None:
 
 
 def _id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not the id of a request") from error
+    return identifier(text, "request")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: Commands = {
     "request": request,
     "status": status,
     "watch": watch,
     "cancel": cancel,
+    "retry": retry,
     "certificate": certificate,
 }

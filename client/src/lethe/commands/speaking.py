@@ -1,13 +1,16 @@
 """What all commands have: which service, which form of output, and how they end."""
 
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from lethe import errors
@@ -18,6 +21,9 @@ from lethe.versions import disagreement
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else")]
 Profile = Annotated[str | None, typer.Option(help="Which profile of the configuration file")]
+Most = Annotated[int, typer.Option(min=1, help="How many at most")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept, and goes into the audit log")]
+Commands = dict[str, Callable[..., None]]
 
 FAILED, USAGE, ENDED_BADLY, WAITS_FOR_A_PERSON, AWAY, KEY, STILL_RUNNING = range(1, 8)
 _HINTS = {
@@ -76,6 +82,27 @@ def connected(
             finally:
                 if (sentence := disagreement(client.server_version)) is not None:
                     _warn(speaker, sentence)
+
+
+def identifier(text: str, of: str) -> str:
+    """Raises `BadParameter`."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not the id of a {of}") from error
+
+
+def show_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
+    """Nothing is cut to fit the window: ids are there to be copied, lines to be searched. `nothing`: what is
+    said in place of an empty table."""
+    lines = [list(columns), *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(map(set_cell_size, line, widths)).rstrip() for line in lines]
+    out.print("\n".join(text) if rows else nothing, markup=False)
+
+
+def day(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d}"
 
 
 def end_with(request: DeletionRequest) -> None:

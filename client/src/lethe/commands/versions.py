@@ -1,23 +1,21 @@
 """versions, download."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from lethe.answers import Version
-from lethe.commands.speaking import AsJson, Profile, connected
+from lethe.commands.speaking import AsJson, Commands, Most, Profile, connected, show_table
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id of the model")]
 
 
 def versions(
     model: ModelName,
-    most: Annotated[int, typer.Option(min=1, help="How many at most")] = 20,
+    most: Most = 20,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,29 +42,31 @@ def download(
         disable=as_json,
     )
     line = bar.add_task("downloading", total=None)
-    with connected(profile, as_json, lambda count: bar.advance(line, count)) as (client, speaker), bar:
+    with connected(profile, as_json, lambda count: bar.advance(line, count)) as (client, speaker):
         described = client.get_version(model, version)
         bar.update(line, total=described.size)
         target = output or Path(f"{Path(model).name}-v{described.number}.safetensors")
-        done = client.download(model, described.number, target)
-        bar.update(line, completed=done.size)
-        bar.stop()
+        with bar:
+            done = client.download(model, described.number, target)
+            bar.update(line, completed=done.size)
         speaker.show(done, lambda out: out.print(f"{done.file}  {done.digest}", markup=False))
 
 
 def _show(out: Console, versions: list[Version]) -> None:
-    table = Table("version", "from", "state", "guarantee", "bytes", "aliases", "digest")
-    for each in versions:
-        table.add_row(
-            str(each.number),
-            str(each.parent or ""),
-            each.state,
-            each.guarantee or "",
-            f"{each.size:,}" if each.size is not None else "",
+    rows = [
+        (
+            each.number,
+            each.parent,
+            each.state + ", on hold" * each.on_hold,
+            each.guarantee,
+            f"{each.size:,}" if each.size is not None else None,
             ", ".join(each.aliases),
             (each.digest or "")[:19],
         )
-    out.print(table if versions else "The model has no versions.")
+        for each in versions
+    ]
+    columns = ("version", "from", "state", "guarantee", "bytes", "aliases", "digest")
+    show_table(out, columns, rows, "The model has no versions.")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"versions": versions, "download": download}
+COMMANDS: Commands = {"versions": versions, "download": download}

@@ -1,4 +1,4 @@
-"""The few HTTP calls that the journey needs, each as it would be made with curl."""
+"""The service's calls over plain HTTP, each as it would be made with curl: no client of ours in between."""
 
 import base64
 import hashlib
@@ -13,8 +13,8 @@ CHUNK = 1024 * 1024
 UNFINISHED = ("queued", "running", "cancelling", "validating", "awaiting_checkpoint")
 
 
-class JourneyFailed(Exception):
-    """The service answered something that ends the journey; the message is its own sentence."""
+class Refused(Exception):
+    """The service said no; the message is its own sentence."""
 
 
 class Client:
@@ -48,21 +48,6 @@ class Client:
             )
         )
 
-    def download_checkpoint(self, model: str, version: int, target: Path) -> str:
-        """Stream a version into `target`, check it against `Repr-Digest`, and return the digest in hex."""
-        path = f"/v1/models/{model}/versions/{version}/checkpoint"
-        with self._http.stream("GET", path) as response:
-            if response.is_error:
-                response.read()
-                self._answer(response)
-            with target.open("wb") as file:
-                for chunk in response.iter_bytes(CHUNK):
-                    file.write(chunk)
-            promised = response.headers["Repr-Digest"]
-        if repr_digest(target) != promised:
-            raise JourneyFailed(f"The download of version {version} does not match its digest; try again.")
-        return hashlib.sha256(target.read_bytes()).hexdigest()
-
     def follow(self, path: str, watch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Poll `path` until it is settled, showing each answer to `watch`."""
         while True:
@@ -75,7 +60,7 @@ class Client:
     def _answer(self, response: httpx.Response) -> dict[str, Any]:
         if response.is_error:
             problem = response.json()
-            raise JourneyFailed(f"{response.status_code} {problem['code']}: {problem['detail']}")
+            raise Refused(f"{response.status_code} {problem['code']}: {problem['detail']}")
         answer: dict[str, Any] = response.json()
         return answer
 
