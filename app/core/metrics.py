@@ -25,6 +25,12 @@ _MODEL = ["tenant", "model"]
 REQUESTS_UNSETTLED = Gauge(
     "lethe_requests_unsettled", "Deletion requests that are not settled", _MODEL, registry=OF_TENANTS
 )
+AWAITING_APPROVAL = Gauge(
+    "lethe_requests_awaiting_approval",
+    "Deletion requests that wait for a person's word",
+    _MODEL,
+    registry=OF_TENANTS,
+)
 OLDEST_REQUEST_SECONDS = Gauge(
     "lethe_requests_oldest_seconds",
     "Age of the oldest request that is not settled",

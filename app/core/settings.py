@@ -83,6 +83,14 @@ class Settings(BaseSettings):
         30.0, gt=0, description="An instance list that was sent ahead is removed after so many days"
     )
 
+    # How much may be forgotten without a person's word: as shares of a task's supervision, since somebody
+    # last approved of something and within a window; and per tenant. A model's policy may say otherwise, and
+    # so may the operator for one tenant (python -m app.admin set-quota). A share of 1 bounds nothing.
+    approval_share: float = Field(0.5, gt=0, le=1)
+    approval_window_share: float = Field(0.25, gt=0, le=1)
+    approval_window_days: float = Field(30.0, gt=0)
+    instances_per_day: int = Field(1_000_000, ge=0)
+
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"
     lease_seconds: float = Field(30.0, gt=0.3)

@@ -63,6 +63,8 @@ class Calls:
     list_requests = Described(requesting.list_requests)
     wait = Described(requesting.wait)
     cancel = Described(requesting.cancel)
+    approve_request = Described(requesting.approve_request)
+    reject_request = Described(requesting.reject_request)
     acknowledge = Described(requesting.acknowledge)
     extend = Described(requesting.extend)
     history = Described(requesting.history)

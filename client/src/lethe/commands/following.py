@@ -31,6 +31,6 @@ def follow(
                 )
             else:
                 bar.update(line, description=event.type.rpartition(".")[2])
-            if event.type.endswith(".needs_review"):
+            if event.type.endswith((".needs_review", ".awaiting_approval")):
                 break
         return client.wait(request)
