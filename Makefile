@@ -27,15 +27,15 @@ benchmark: $(VENV)/installed  ## Compare all unlearning methods with retraining 
 chaos: $(VENV)/installed  ## Put a service under hundreds of faults and check its promises (an hour; resumes)
 	@$(RUN)/python -m chaos
 
-lint: $(VENV)/installed  ## Formatting, style, types, import contracts
+lint: $(VENV)/installed  ## Formatting, style, types, import contracts, known weaknesses
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/lint-imports --no-cache
 	@$(RUN)/mypy
+	@$(RUN)/python -m lint.known_weaknesses --environment $(VENV)-audit
 
-audit:           ## Ask PyPI for known weaknesses of every pinned version
-	@$(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
-	@$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+audit:           ## Ask PyPI for known weaknesses of every pinned version; fail also when it cannot be asked
+	@$(PYTHON) -m lint.known_weaknesses --environment $(VENV)-audit --strict
 
 format: $(VENV)/installed  ## Rewrite the files as the linter wants them
 	@$(RUN)/ruff format .

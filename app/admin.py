@@ -89,6 +89,16 @@ def create_key(
     return minted
 
 
+def set_quota(session: Session, name: str, instances_per_day: int | None) -> None:
+    """How many instances the tenant may ask to be forgotten in a day without a person's word; None: as the
+    settings say."""
+    tenant_id = find_tenant(session, name)
+    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(instances_per_day=instances_per_day))
+    session.execute(
+        audit_entry(tenant_id, OPERATOR, "tenant.set_quota", tenant_id, instances_per_day=instances_per_day)
+    )
+
+
 def revoke_key(session: Session, public_id: str) -> None:
     """Revoke the key at once; a revoked key stays revoked."""
     key = session.execute(
@@ -154,6 +164,19 @@ def _allow_root(tenant: str, url: str, database_url: DatabaseURL) -> None:
     """Let a tenant name data and checkpoints below a URL."""
     with _session(database_url) as session:
         allow_root(session, tenant, url)
+
+
+@cli.command("set-quota")
+def _set_quota(
+    tenant: str,
+    database_url: DatabaseURL,
+    instances_per_day: Annotated[
+        int | None, typer.Option(min=0, help="Without it: as LETHE_INSTANCES_PER_DAY says")
+    ] = None,
+) -> None:
+    """How many instances a tenant may ask to be forgotten in a day without a person's approval."""
+    with _session(database_url) as session:
+        set_quota(session, tenant, instances_per_day)
 
 
 @cli.command("create-key")

@@ -39,6 +39,8 @@ from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.operations.queue_metrics import QueueGauges
 from app.operations.storage_probe import StorageProbe
+from app.rate_limits.counting import Calls
+from app.rate_limits.limiter import RateLimits
 from app.registered_models.audit_endpoints import router as version_audits
 from app.registered_models.checkpoint_endpoints import router as checkpoints
 from app.registered_models.endpoints import router as registered_models
@@ -85,11 +87,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = get_settings()
         configure_logging(settings, "api")
+    calls = Calls(settings)
     app = FastAPI(
         title="Lethe",
         version=version("lethe-service"),
         description=DESCRIPTION,
-        lifespan=partial(_lifespan, settings),
+        lifespan=partial(_lifespan, settings, calls),
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
         dependencies=[Depends(refuse_unknown_parameters)],
@@ -102,13 +105,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for error in (LetheError, RequestValidationError, HTTPException, IllegalTransition, ClientDisconnect):
         app.add_exception_handler(error, handle_error)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimits, settings=settings, calls=calls)
     app.add_middleware(RequestContext)  # the outermost
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
 
 @asynccontextmanager
-async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(settings: Settings, calls: Calls, app: FastAPI) -> AsyncIterator[None]:
     engine = async_engine(settings)
     threads = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
     upload_threads = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="upload")
@@ -132,4 +136,5 @@ async def _lifespan(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
         threads.shutdown(wait=False)
         upload_threads.shutdown(wait=False)
         app.state.storage_probe.close()
+        await calls.close()
         await engine.dispose()

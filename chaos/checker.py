@@ -14,7 +14,7 @@ from models.states import JOB, REQUEST, RunStatus
 
 Query = Callable[..., list[Any]]
 
-SETTLED = {"succeeded", "failed", "cancelled", "needs_review"}
+SETTLED = {"succeeded", "failed", "cancelled", "needs_review", "awaiting_approval"}
 PROBE = "readiness-probe"
 
 

@@ -11,7 +11,8 @@ from chaos.service import Service
 
 UNSETTLED = """
 SELECT count(*) FROM deletion_requests
-WHERE id = ANY(:ids) AND status NOT IN ('succeeded', 'failed', 'cancelled', 'needs_review')
+WHERE id = ANY(:ids)
+  AND status NOT IN ('succeeded', 'failed', 'cancelled', 'needs_review', 'awaiting_approval')
 """
 VALIDATING = "SELECT count(*) FROM jobs WHERE kind <> 'unlearn' AND status IN ('queued', 'running')"
 

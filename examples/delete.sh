@@ -43,6 +43,7 @@ done
 echo "$status, version $(member result_version <"$new/request.json")"
 case $status in
   succeeded) ;;
+  awaiting_approval) echo "request $id takes more than may go without a person: approve or reject it" >&2; exit 4 ;;
   needs_review) echo "job $(member job <"$new/request.json") missed a gate: approve or reject it" >&2; exit 4 ;;
   *) member error_detail <"$new/request.json" >&2; exit 1 ;;
 esac

@@ -3,7 +3,9 @@
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import DateTime, MetaData, Uuid, func
@@ -46,7 +48,7 @@ class Identified:
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-def one_of(column: str, values: type) -> str:
-    """The CHECK expression that holds `column` to the members of the string enumeration `values`."""
-    listed = ", ".join(f"'{value}'" for value in values)  # type: ignore[attr-defined]
+def one_of(column: str, values: Iterable[StrEnum]) -> str:
+    """The CHECK expression that holds `column` to these members of a string enumeration."""
+    listed = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({listed})"

@@ -99,6 +99,11 @@ class DeletionRequest(Identified, Base):
     journaled_at: Mapped[datetime | None] = mapped_column(sort_order=6)
     # The least that was asked for: empirical, or exact, which only retraining gives.
     guarantee: Mapped[str] = mapped_column(Text, server_default="empirical", sort_order=7)
+    # Why it waits for a person's word, or waited: {"reasons": [...]}, and once that was given also
+    # "decision", "by", "reason" and "at". None: it may go without.
+    approval: Mapped[dict[str, Any] | None] = mapped_column(sort_order=8)
+    # A person's word begins the counts anew: what is taken from the model is counted from the last one on.
+    approved_at: Mapped[datetime | None] = mapped_column(sort_order=9)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -119,6 +124,11 @@ class DeletionRequest(Identified, Base):
         CheckConstraint("scope IN ('full', 'partial')", name="scope"),
         CheckConstraint("(registered_model_id IS NULL) = (status IS NULL)", name="status_of_the_children"),
         CheckConstraint("instance_count > 0 AND cardinality(tasks) > 0", name="names_something"),
+        # No worker can claim what has no job.
+        CheckConstraint(
+            "status <> 'awaiting_approval' OR (job_id IS NULL AND approval IS NOT NULL)",
+            name="waits_without_a_job",
+        ),
         Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
         Index("ix_deletion_requests_job_id", "job_id"),
         Index(
@@ -155,6 +165,13 @@ class DeletionRequest(Identified, Base):
             ),
         ),
         Index("ix_deletion_requests_unjournaled", "id", postgresql_where=text(UNJOURNALED)),
+        Index("ix_deletion_requests_of_models", "registered_model_id", "created_at"),
+        Index(
+            "ix_deletion_requests_approved",
+            "registered_model_id",
+            "approved_at",
+            postgresql_where=text("approved_at IS NOT NULL"),
+        ),
     )
 
 

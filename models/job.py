@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, one_of
-from models.states import RunStatus
+from models.states import JOB_STATUSES, RunStatus
 
 
 class JobKind(StrEnum):
@@ -93,7 +93,7 @@ class Job(Identified, Base):
         ForeignKeyConstraint(["tenant_id", "snapshot_artifact_id"], ["artifacts.tenant_id", "artifacts.id"]),
         ForeignKeyConstraint(["tenant_id", "approved_by"], ["api_keys.tenant_id", "api_keys.id"]),
         CheckConstraint(one_of("kind", JobKind), name="kind"),
-        CheckConstraint(one_of("status", RunStatus), name="status"),
+        CheckConstraint(one_of("status", JOB_STATUSES), name="status"),
         CheckConstraint(one_of("phase", Phase), name="phase"),
         CheckConstraint(
             "(kind = 'validate_dataset') = (dataset_id IS NOT NULL)"

@@ -32,7 +32,9 @@ class VersionState(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Of jobs and of deletion requests alike."""
+    """Of jobs and of deletion requests alike; only requests wait for an approval."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -97,11 +99,14 @@ _RUN: dict[StrEnum, frozenset[StrEnum]] = {
 }
 
 JOB: Transitions = _RUN
+JOB_STATUSES = tuple(status for status in RunStatus if status in JOB)
 
 # A request outlives its job: it may leave a job alone, run again after a failure, and be reopened when
-# an administrator moves the model back to a version that still remembers.
+# an administrator moves the model back to a version that still remembers. What takes more than may go without
+# a person's word waits for one before it has a job.
 REQUEST: Transitions = _RUN | {
-    RunStatus.FAILED: frozenset({RunStatus.QUEUED}),
+    RunStatus.AWAITING_APPROVAL: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.FAILED: frozenset({RunStatus.QUEUED, RunStatus.AWAITING_APPROVAL}),
     RunStatus.SUCCEEDED: frozenset({RunStatus.QUEUED}),
     RunStatus.RUNNING: _RUN[RunStatus.RUNNING] | {RunStatus.CANCELLED},
 }

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Integer, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,8 @@ class Tenant(Identified, Base):
     allowed_roots: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     # When a job of this tenant was last claimed: whose turn it is among equals.
     last_claimed_at: Mapped[datetime | None]
+    # Instances that may be asked to be forgotten in a day without a person's word; None: as set for all.
+    instances_per_day: Mapped[int | None] = mapped_column(Integer, sort_order=1)
 
 
 class APIKey(Identified, Base):

@@ -69,6 +69,12 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         webhook_key="ccddeeff001122334455667788990011" * 2,
         signing_key="8899aabbccddeeff0011223344556677" * 2,
         device="cpu",
+        rate_limit_reads=0,
+        rate_limit_writes=0,
+        rate_limit_strangers=0,
+        # Data sets of twenty instances: tests of what may go without a person's word say how much.
+        approval_share=1,
+        approval_window_share=1,
         lease_seconds=5,
         sweep_seconds=0.2,
     )

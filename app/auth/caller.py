@@ -92,6 +92,7 @@ async def authenticate(
         raise _refused("This API key has been revoked.", "api_key_revoked")
     if key.expired:
         raise _refused("This API key has expired.", "api_key_expired")
+    request.state.api_key_id = key.id  # whom the call is charged to
     if key.unmarked:
         mark_used(request, key.id)
     return Caller(key.tenant_id, key.id, public_id, frozenset(key.scopes), request.state.request_id)

@@ -22,10 +22,11 @@ _MODEL = text("SELECT id FROM registered_models WHERE id = :id AND tenant_id = :
 _QUEUE = text("""
 INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, tasks, scope,
   method, instance_count, hash_key_id, reference, regulation, metadata, created_at, due_at, acknowledge_by,
-  status, journaled_at, guarantee)
+  status, journaled_at, guarantee, approval, approved_at)
 VALUES (:id, :tenant_id, :parent_id, :dataset_id, :registered_model_id, :tasks, :scope, :method, :count,
   :hash_key_id, :reference, :regulation, CAST(:metadata AS jsonb), CAST(:created_at AS timestamptz),
-  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), 'queued', now(), :guarantee)
+  CAST(:due_at AS timestamptz), CAST(:acknowledge_by AS timestamptz), :status, now(), :guarantee,
+  CAST(:approval AS jsonb), CAST(:approved_at AS timestamptz))
 """)
 # What the client sent: a request on a data set. Its status is that of its children.
 _PARENT = text("""
@@ -47,7 +48,7 @@ UPDATE deletion_requests
 SET status = CASE status WHEN 'running' THEN 'cancelling' ELSE 'cancelled' END,
   finished_at = CASE status WHEN 'running' THEN NULL ELSE now() END,
   cancel_requested_at = now(), journaled_at = now(), revision = revision + 1
-WHERE id = :id AND status IN ('queued', 'running', 'needs_review') RETURNING status
+WHERE id = :id AND status IN ('awaiting_approval', 'queued', 'running', 'needs_review') RETURNING status
 """)
 _END_EMPTY_JOBS = text("""
 UPDATE jobs SET status = 'cancelled', accepts_requests = false, finished_at = now(), phase = NULL,
@@ -101,10 +102,13 @@ def _reapply(session: Session, entry: Entry, settings: Settings, done: Reapplied
     entry = _under_key_of(session, entry, settings)
     values = asdict(entry) | {"count": len(entry.instances), "metadata": json.dumps(entry.metadata)}
     values["parent_id"] = _parent(session, entry)
-    left_out = ("instances", "cancelled", "parent")
+    waits = entry.waits_because is not None
+    values["status"] = "awaiting_approval" if waits else "queued"
+    values["approval"] = json.dumps({"reasons": entry.waits_because}) if waits else None
+    left_out = ("instances", "cancelled", "parent", "waits_because")
     session.execute(_QUEUE, {name: values[name] for name in values if name not in left_out})
     session.execute(_ITEMS, {name: values[name] for name in ("id", "tenant_id", "instances")})
-    _tell(session, entry.tenant_id, entry.id, "queued")
+    _tell(session, entry.tenant_id, entry.id, values["status"])
     done.queued += 1
 
 

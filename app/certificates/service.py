@@ -65,6 +65,12 @@ def _refuse_unless_done(request: AnyRow) -> None:
             code="request_not_finished",
             status_now=request.status,
         )
+    if request.status == RunStatus.AWAITING_APPROVAL:
+        raise Conflict(
+            "The request waits for a person to approve of it; the certificate follows once it has succeeded.",
+            code="request_not_finished",
+            status_now=request.status,
+        )
     if not deletion_requests.is_finished(request):
         raise Conflict(
             f"The request is {request.status}; its certificate follows once it has succeeded.",

@@ -10,6 +10,7 @@
     ├── PreconditionFailed  412
     ├── TooLarge            413
     ├── RangeUnsatisfiable  416
+    ├── TooManyRequests     429  the caller's budget is used up; the headers say until when
     └── Unavailable         503  a part that this call needs is away; try again
 
 The class's docstring is its title. `app.core.problems` renders them as RFC 9457 problem details.
@@ -112,6 +113,13 @@ class RangeUnsatisfiable(LetheError):
 
     status = 416
     code = "range_unsatisfiable"
+
+
+class TooManyRequests(LetheError):
+    """More calls came than are served."""
+
+    status = 429
+    code = "too_many_requests"
 
 
 class Unavailable(LetheError):

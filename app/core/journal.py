@@ -51,6 +51,9 @@ class Entry:
     # Of a request on a data set's: that request itself, which has no entry of its own.
     parent: dict[str, Any] | None = None
     guarantee: str = "empirical"  # entries of earlier days have none
+    # Why it waited for a person's word when this was written, if it did; and when that was given.
+    waits_because: list[dict[str, Any]] | None = None
+    approved_at: str | None = None
 
 
 _ENTRY = TypeAdapter(Entry)

@@ -10,6 +10,9 @@ SECONDS = Histogram(
     ["method", "route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
+RATE_LIMITS_ALONE = Gauge(
+    "lethe_rate_limits_without_redis", "1 while this process counts calls by itself, because Redis is away"
+)
 QUEUED_JOBS = Gauge("lethe_jobs_queued", "Jobs that wait for a worker")
 OLDEST_QUEUED_SECONDS = Gauge("lethe_jobs_oldest_queued_seconds", "Age of the oldest job that waits")
 RUNNING_JOBS = Gauge("lethe_jobs_running", "Jobs that a worker holds")
@@ -24,6 +27,12 @@ OF_TENANTS = CollectorRegistry()
 _MODEL = ["tenant", "model"]
 REQUESTS_UNSETTLED = Gauge(
     "lethe_requests_unsettled", "Deletion requests that are not settled", _MODEL, registry=OF_TENANTS
+)
+AWAITING_APPROVAL = Gauge(
+    "lethe_requests_awaiting_approval",
+    "Deletion requests that wait for a person's word",
+    _MODEL,
+    registry=OF_TENANTS,
 )
 OLDEST_REQUEST_SECONDS = Gauge(
     "lethe_requests_oldest_seconds",

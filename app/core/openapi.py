@@ -43,6 +43,22 @@ _EXAMPLES = {
     error.status: json.loads(problem_body(error, "/v1/deletion-requests", "0b9f6a5e1d3c4f72"))
     for error in _TYPICAL
 }
+# Machines of the operator ask these, and whoever checks a certificate: no budget is charged.
+UNLIMITED = ("/healthz", "/readyz", "/metrics", "/.well-known/lethe-signing-keys.json")
+LIMIT_HEADERS: dict[str, Any] = {
+    "RateLimit-Policy": {
+        "description": "The budget that the call is charged to: its quota `q` of calls in `w` seconds. Left "
+        "out where the operator bounds nothing (draft-ietf-httpapi-ratelimit-headers)",
+        "schema": {"type": "string"},
+        "example": '"reads";q=6000;w=60',
+    },
+    "RateLimit": {
+        "description": "How many calls remain (`r`), and in how many seconds the budget is whole again (`t`)",
+        "schema": {"type": "string"},
+        "example": '"reads";r=5990;t=42',
+    },
+    "Retry-After": {"description": "In how many seconds to go on", "schema": {"type": "integer"}},
+}
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -75,6 +91,15 @@ def header_parameters(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _declare_limits(operation: dict[str, Any]) -> None:
+    operation["responses"]["429"] = problems(429)[429]
+    for status, answer in operation["responses"].items():
+        names = ["RateLimit-Policy", "RateLimit"] + (["Retry-After"] if status == "429" else [])
+        answer["headers"] = answer.get("headers", {}) | {
+            name: {"$ref": f"#/components/headers/{name}"} for name in names
+        }
+
+
 def operation_id(route: APIRoute) -> str:
     return route.name
 
@@ -96,12 +121,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
         # The framework's own shape of validation errors is never sent.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for item in document["paths"].values():
+        document["components"]["headers"] = LIMIT_HEADERS
+        for path, item in document["paths"].items():
             for operation in item.values():
                 for status, answer in operation["responses"].items():
                     if answer["description"] == "Successful Response":
                         answer["description"] = HTTPStatus(int(status)).phrase
                 if "422" in operation["responses"]:
                     operation["responses"]["422"] = problems(422)[422]
+                if path not in UNLIMITED:
+                    _declare_limits(operation)
         app.openapi_schema = document
     return app.openapi_schema

@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(description="PostgreSQL as the role lethe_app: API and relay")
     worker_database_url: SecretStr | None = Field(None, description="PostgreSQL as lethe_worker")
     owner_database_url: SecretStr | None = Field(None, description="PostgreSQL as the owner: migrations")
-    broker_url: SecretStr = Field(description="Redis, for wake-ups only; nothing essential lives there")
+    broker_url: SecretStr = Field(
+        description="Redis, for wake-ups and counts of calls; nothing essential lives there"
+    )
     storage_url: str = Field(description="file:///folder, s3://bucket/prefix, gs://… or az://…")
     public_url: str = "http://127.0.0.1:8000"
 
@@ -82,6 +84,25 @@ class Settings(BaseSettings):
     instance_list_days: float = Field(
         30.0, gt=0, description="An instance list that was sent ahead is removed after so many days"
     )
+
+    # Calls in a window that are served: per API key, reading and writing, and per address of those whose key
+    # is not known yet. 0 bounds nothing. Counted in the broker's Redis, or another one's.
+    rate_limit_reads: int = Field(6000, ge=0)
+    rate_limit_writes: int = Field(3000, ge=0)
+    rate_limit_strangers: int = Field(600, ge=0)
+    rate_limit_window_seconds: int = Field(60, ge=1, le=86_400)
+    rate_limit_patience_seconds: float = Field(
+        0.025, gt=0, description="How long a call waits for Redis to count it, once"
+    )
+    rate_limit_redis_url: SecretStr | None = Field(None, description="That of the broker if there is none")
+
+    # How much may be forgotten without a person's word: as shares of a task's supervision, since somebody
+    # last approved of something and within a window; and per tenant. A model's policy may say otherwise, and
+    # so may the operator for one tenant (python -m app.admin set-quota). A share of 1 bounds nothing.
+    approval_share: float = Field(0.5, gt=0, le=1)
+    approval_window_share: float = Field(0.25, gt=0, le=1)
+    approval_window_days: float = Field(30.0, gt=0)
+    instances_per_day: int = Field(1_000_000, ge=0)
 
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"

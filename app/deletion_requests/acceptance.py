@@ -4,7 +4,6 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
@@ -13,16 +12,19 @@ from app.core.hashing import UnknownHashKey
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
 from app.deletion_requests import supervision, targets
+from app.deletion_requests.allowance import Reason
+from app.deletion_requests.daily import too_many
 from app.deletion_requests.deadlines import deadlines
 from app.deletion_requests.recording import NewRow, record
 from app.deletion_requests.schemas import (
+    ApprovalView,
     DeletionRequestView,
-    Estimate,
-    ModelEstimate,
     NewDeletionRequest,
+    ReasonView,
     Status,
     Transition,
 )
+from app.deletion_requests.shares import Bounds, too_much
 from app.deletion_requests.supervision import Counted
 from app.deletion_requests.targets import Target
 from app.instance_lists import repository as instance_lists
@@ -32,9 +34,14 @@ from models.states import RunStatus
 
 EXACT = "retrain"
 
-_OPEN_JOB = text(
-    "SELECT id FROM jobs WHERE registered_model_id = :model_id AND method = :method AND accepts_requests"
-)
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the request is for one model. `reasons`: why that needs a person's word first."""
+
+    target: Target
+    counts: Counted
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +50,14 @@ class Checked:
 
     sent: NewDeletionRequest
     instances: NamedInstances
-    counted: list[tuple[Target, Counted]]
+    parts: list[Part]
     due_at: datetime | None
     acknowledge_by: datetime | None
 
     @property
     def hash_key_id(self) -> str:
         """All targets are of one data set."""
-        return self.counted[0][0].hash_key_id
+        return self.parts[0].target.hash_key_id
 
 
 async def check(
@@ -60,82 +67,76 @@ async def check(
     dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)
-    counted = []
+    parts = []
     for target in found:
         counts = await supervision.count(session, target, instances)
-        counted.append((_able_to(target, counts, sent), counts))
-    for target, counts in counted:
-        await supervision.refuse_to_erase_a_task(session, target, instances, counts)
-    return Checked(sent, instances, counted, dates.due_at, dates.acknowledge_by)
-
-
-async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
-    return Estimate(
-        instance_count=checked.instances.count,
-        due_at=checked.due_at,
-        models=[
-            ModelEstimate(
-                model=target.name,
-                method=target.method,
-                guarantee=target.guarantee,
-                tasks=list(target.tasks),
-                already_forgotten=counts.settled,
-                joins_open_job=await _has_open_job(session, target),
-                visits=target.visits,
-                passes=target.visits * (checked.instances.count - counts.settled),
-            )
-            for target, counts in checked.counted
-        ],
-    )
+        parts.append(Part(_able_to(target, counts, sent), counts))
+    for part in parts:
+        await supervision.refuse_to_erase_a_task(session, part.target, instances, part.counts)
+    parts = await _judged(session, caller, settings, instances, parts)
+    return Checked(sent, instances, parts, dates.due_at, dates.acknowledge_by)
 
 
 async def accept(session: AsyncSession, caller: Caller, checked: Checked) -> DeletionRequestView:
     """Record the request (one per model, below a parent, when it names a data set) and queue it."""
     sent = checked.sent
     if sent.model is not None:
-        target, counts = checked.counted[0]
-        return await _accept_for_model(session, caller, checked, target, counts, None)
+        return await _accept_for_model(session, caller, checked, checked.parts[0])
     parent = _parent_row(checked)
     created_at = await record(session, caller, parent, checked.instances, checked.hash_key_id)
     # The targets are in the order of the models' ids: two of these lock their jobs in the same order.
-    children = [
-        await _record_for_model(session, caller, checked, target, counts, parent.id)
-        for target, counts in checked.counted
-    ]
-    for (target, _), (child, _) in zip(checked.counted, children, strict=True):
-        await _queue(session, caller, target, child)
-    view = _view(parent, checked, checked.counted[0][0], created_at, job=None)
+    children = [await _record_for_model(session, caller, checked, part, parent.id) for part in checked.parts]
+    for part, (child, _) in zip(checked.parts, children, strict=True):
+        await _queue(session, caller, part.target, child)
+    view = _view(parent, checked, checked.parts[0].target, created_at, job=None)
     view.model = None
     view.children = [child.id for child, _ in children]
-    settled = all(child.status == RunStatus.SUCCEEDED for child, _ in children)
+    statuses = {child.status for child, _ in children}
+    settled = statuses == {RunStatus.SUCCEEDED}
     view.status = "succeeded" if settled else "queued"
+    if RunStatus.AWAITING_APPROVAL in statuses:
+        view.status = "awaiting_approval"
     view.finished_at = created_at if settled else None
     return view
 
 
 async def _accept_for_model(
-    session: AsyncSession,
-    caller: Caller,
-    checked: Checked,
-    target: Target,
-    counts: Counted,
-    parent_id: uuid.UUID | None,
+    session: AsyncSession, caller: Caller, checked: Checked, part: Part
 ) -> DeletionRequestView:
-    row, created_at = await _record_for_model(session, caller, checked, target, counts, parent_id)
-    job = await _queue(session, caller, target, row)
-    return _view(row, checked, target, created_at, job)
+    row, created_at = await _record_for_model(session, caller, checked, part, None)
+    job = await _queue(session, caller, part.target, row)
+    return _view(row, checked, part.target, created_at, job)
+
+
+async def _judged(
+    session: AsyncSession, caller: Caller, settings: Settings, instances: NamedInstances, parts: list[Part]
+) -> list[Part]:
+    """With the reasons why they need a person's word; what takes nothing needs none."""
+    new = instances.count - min(part.counts.settled for part in parts)
+    if not new:
+        return parts
+    daily = await session.run_sync(too_many, caller.tenant_id, settings, new)
+    judged = []
+    for part in parts:
+        reasons: list[Reason] = []
+        if part.counts.settled < instances.count:
+            bounds = Bounds(part.target.gone, part.target.pending, part.counts.fresh)
+            reasons = daily + await session.run_sync(too_much, part.target.subject, instances, bounds)
+        judged.append(replace(part, reasons=tuple(reasons)))
+    return judged
 
 
 async def _record_for_model(
     session: AsyncSession,
     caller: Caller,
     checked: Checked,
-    target: Target,
-    counts: Counted,
+    part: Part,
     parent_id: uuid.UUID | None,
 ) -> tuple[NewRow, datetime]:
     """When nothing is left to forget, the request has succeeded already, by the version that is head."""
+    target, counts = part.target, part.counts
     settled = counts.settled == checked.instances.count
+    status = RunStatus.AWAITING_APPROVAL if part.reasons else RunStatus.QUEUED
     row = NewRow(
         id=time_ordered_id(),
         parent_id=parent_id,
@@ -146,13 +147,14 @@ async def _record_for_model(
         method=target.method,
         guarantee=target.guarantee,
         already_forgotten=counts.settled,
-        status=RunStatus.SUCCEEDED if settled else RunStatus.QUEUED,
+        status=RunStatus.SUCCEEDED if settled else status,
         result_version_id=target.head_version_id if settled else None,
         reference=checked.sent.reference,
         regulation=checked.sent.regulation,
         metadata=checked.sent.metadata,
         due_at=checked.due_at,
         acknowledge_by=checked.acknowledge_by,
+        reasons=part.reasons,
     )
     return row, await record(session, caller, row, checked.instances, checked.hash_key_id)
 
@@ -173,9 +175,9 @@ async def _queue(session: AsyncSession, caller: Caller, target: Target, row: New
 
 
 def _parent_row(checked: Checked) -> NewRow:
-    first = checked.counted[0][0]
-    tasks = sorted({task for target, _ in checked.counted for task in target.tasks})
-    full = all(target.scope == "full" for target, _ in checked.counted)
+    first = checked.parts[0].target
+    tasks = sorted({task for part in checked.parts for task in part.target.tasks})
+    full = all(part.target.scope == "full" for part in checked.parts)
     return NewRow(
         id=time_ordered_id(),
         parent_id=None,
@@ -185,7 +187,7 @@ def _parent_row(checked: Checked) -> NewRow:
         scope="full" if full else "partial",
         method=checked.sent.method or first.method,
         guarantee=first.guarantee,
-        already_forgotten=min(counts.settled for _, counts in checked.counted),
+        already_forgotten=min(part.counts.settled for part in checked.parts),
         status=None,
         result_version_id=None,
         reference=checked.sent.reference,
@@ -193,6 +195,7 @@ def _parent_row(checked: Checked) -> NewRow:
         metadata=checked.sent.metadata,
         due_at=checked.due_at,
         acknowledge_by=checked.acknowledge_by,
+        reasons=tuple(dict.fromkeys(reason for part in checked.parts for reason in part.reasons)),
     )
 
 
@@ -202,6 +205,11 @@ def _view(
     """As the request is now, from what is known already. Everything in it was validated when it came in."""
     settled = row.status == RunStatus.SUCCEEDED
     status: Status = "succeeded" if settled else "queued"
+    approval = None
+    if row.reasons:
+        status = "awaiting_approval"
+        reasons = [ReasonView(**reason.kept()) for reason in row.reasons]
+        approval = ApprovalView.model_construct(reasons=reasons, decision=None, by=None, reason=None, at=None)
     return DeletionRequestView.model_construct(
         id=row.id,
         parent=row.parent_id,
@@ -222,6 +230,7 @@ def _view(
         acknowledge_by=row.acknowledge_by,
         acknowledged_at=None,
         extension=None,
+        approval=approval,
         finished_at=created_at if settled else None,
         job=job,
         result_version=target.head_number if settled else None,
@@ -273,8 +282,3 @@ async def _instances(
         return instances.advanced(caller.tenant_id, settings, listed_under, key_id)
     except UnknownHashKey:
         raise targets.hash_key_changed() from None
-
-
-async def _has_open_job(session: AsyncSession, target: Target) -> bool:
-    bound = {"model_id": target.model_id, "method": target.method}
-    return (await session.execute(_OPEN_JOB, bound)).one_or_none() is not None

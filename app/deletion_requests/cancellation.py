@@ -1,4 +1,5 @@
-"""Withdrawing a request: at once while it waits; while its job runs, by asking the worker.
+"""Withdrawing a request: at once while it waits, for its turn or for a person's word; while its job runs, by
+asking the worker.
 
 Locks are taken in the order job, requests, as the worker takes them.
 """
@@ -44,6 +45,9 @@ async def _cancel_one(
 ) -> None:
     job = await changes.lock(session, caller.tenant_id, job_id) if job_id else None
     request = (await session.execute(_LOCK, {"id": request_id})).one()
+    if request.status == RunStatus.AWAITING_APPROVAL:  # it has no job yet
+        await changes.move_requests(session, [request_id], RunStatus.CANCELLED)
+        return
     if request.job_id != job_id or job is None:
         raise Conflict("The request was moved to another job just now; try again.", code="request_moved")
     others = (await session.execute(_OTHERS, {"job_id": job_id, "id": request_id})).scalar_one()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from app.auth.caller import RequestsRead, RequestsWrite
+from app.auth.caller import Admin, RequestsRead, RequestsWrite
 from app.core import event_stream
 from app.core.event_stream import EventList
 from app.core.openapi import errors
@@ -15,7 +15,9 @@ from app.core.session import Session
 from app.core.wire import After, Limit, Page
 from app.deletion_requests import (
     acceptance,
+    approval,
     cancellation,
+    estimating,
     extension,
     idempotency,
     repository,
@@ -24,6 +26,7 @@ from app.deletion_requests import (
 )
 from app.deletion_requests.idempotency import Kept
 from app.deletion_requests.schemas import (
+    ApprovalDecision,
     DeletionRequestView,
     Estimate,
     NewDeletionRequest,
@@ -78,7 +81,7 @@ async def create_deletion_request(
             return _answer(kept, json.dumps(kept.body).encode(), {"Idempotent-Replayed": "true"})
     checked = await acceptance.check(session, caller, settings, sent)
     if dry_run:
-        estimate = await acceptance.estimate(session, checked)
+        estimate = await estimating.estimate(session, checked)
         return Response(estimate.model_dump_json(), 200, media_type=_JSON)
     view = await acceptance.accept(session, caller, checked)
     content = view.__pydantic_serializer__.to_json(view)
@@ -158,10 +161,30 @@ async def cancel_deletion_request(
 
 @router.post("/{request_id}/retry", responses=errors(404, 409, 422))
 async def retry_deletion_request(
-    caller: RequestsWrite, session: Session, request_id: uuid.UUID
+    request: Request, caller: RequestsWrite, session: Session, request_id: uuid.UUID
 ) -> DeletionRequestView:
-    """Queue a failed request again, alone; of a request on a data set, the children that failed."""
-    await retrying.retry(session, caller, request_id)
+    """Queue a failed request again, alone; of a request on a data set, the children that failed. What takes
+    more than may go without a person's word waits for one, as when it was sent."""
+    await retrying.retry(session, caller, request.app.state.settings, request_id)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/approve", responses=errors(400, 404, 409, 410, 413, 422))
+async def approve_deletion_request(
+    caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
+) -> DeletionRequestView:
+    """Have a request carried out that takes more than may go without a person's word; of a request on a data
+    set, every part that waits. What is asked for from now on is measured by what is left then."""
+    await approval.approve(session, caller, request_id, sent.reason)
+    return service.view(await service.row_of(session, caller, request_id))
+
+
+@router.post("/{request_id}/reject", responses=errors(400, 404, 409, 413, 422))
+async def reject_deletion_request(
+    caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
+) -> DeletionRequestView:
+    """Do not have it carried out: it fails with `request_rejected`. Retrying it has it looked at again."""
+    await approval.reject(session, caller, request_id, sent.reason)
     return service.view(await service.row_of(session, caller, request_id))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.instances import UNPACKED, NamedInstances
+from app.deletion_requests.allowance import Reason, asked
 from app.deletion_requests.schemas import Guarantee, Scope
 from app.deletion_requests.targets import hash_key_changed
 
@@ -18,11 +19,11 @@ from app.deletion_requests.targets import hash_key_changed
 _COLUMNS = """
   INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
     scope, method, instance_count, already_forgotten, hash_key_id, http_request_id, reference, regulation,
-    metadata, due_at, acknowledge_by, guarantee, status, finished_at, result_version_id)
+    metadata, due_at, acknowledge_by, guarantee, status, finished_at, result_version_id, approval)
   SELECT :id, :tenant_id, :parent_id, :dataset_id, :model_id, :api_key_id, CAST(:tasks AS text[]),
     :scope, :method, :instance_count, :already_forgotten, :hash_key_id, :http_request_id, :reference,
     :regulation, CAST(:metadata AS jsonb), :due_at, :acknowledge_by, :guarantee, :status,
-    CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id
+    CASE WHEN :status = 'succeeded' THEN now() END, :result_version_id, CAST(:approval AS jsonb)
   FROM datasets WHERE id = :dataset_id AND hash_key_id = :hash_key_id
   FOR KEY SHARE
   RETURNING created_at
@@ -39,8 +40,8 @@ WITH request AS ({_COLUMNS}), audited AS ({_AUDIT}), items AS (
   SELECT :id, instance_hash, :tenant_id FROM request, ({UNPACKED}) AS named ORDER BY instance_hash
 ), history AS (
   INSERT INTO events (tenant_id, subject_id, type, data)
-  SELECT :tenant_id, :id, 'request.succeeded', CAST(:audited AS jsonb) FROM request
-  WHERE :status = 'succeeded'
+  SELECT :tenant_id, :id, 'request.' || :status, CAST(:audited AS jsonb) FROM request
+  WHERE :status <> 'queued'
 )
 SELECT created_at FROM request
 """)
@@ -67,6 +68,7 @@ class NewRow:
     metadata: dict[str, Any]
     due_at: datetime | None
     acknowledge_by: datetime | None
+    reasons: tuple[Reason, ...] = ()  # why it waits for a person's word
 
 
 async def record(
@@ -79,12 +81,14 @@ async def record(
     """When it was recorded. A request on a data set (no model) has no items of its own: its children do.
 
     Raises `Conflict` (hash_key_changed)."""
-    audited = {
+    audited: dict[str, Any] = {
         "instances": instances.count,
         "tasks": row.tasks,
         "method": row.method,
         "guarantee": row.guarantee,
     }
+    if row.reasons:
+        audited["awaits_approval"] = [reason.code for reason in row.reasons]
     bound: dict[str, Any] = {
         "id": row.id,
         "tenant_id": caller.tenant_id,
@@ -107,6 +111,7 @@ async def record(
         "acknowledge_by": row.acknowledge_by,
         "status": row.status,
         "result_version_id": row.result_version_id,
+        "approval": json.dumps(asked(row.reasons)) if row.reasons else None,
         "actor": caller.actor,
         "audited": json.dumps(audited),
     }

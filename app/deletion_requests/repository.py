@@ -12,6 +12,7 @@ from app.core.rows import AnyRow
 _SUMMARY = """
 CASE WHEN r.status IS NOT NULL THEN r.status
   WHEN children.statuses && '{needs_review}' THEN 'needs_review'
+  WHEN children.statuses && '{awaiting_approval}' THEN 'awaiting_approval'
   WHEN children.statuses && '{cancelling}' THEN 'cancelling'
   WHEN children.statuses && '{running}' THEN 'running'
   WHEN children.statuses && '{queued}' THEN
@@ -26,7 +27,7 @@ SELECT * FROM (
 SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks, r.scope, r.method,
   r.guarantee,
   r.instance_count, r.already_forgotten, r.reference, r.regulation, r.metadata, r.created_at, r.due_at,
-  r.acknowledge_by, r.acknowledged_at, r.extension,
+  r.acknowledge_by, r.acknowledged_at, r.extension, r.approval,
   r.job_id AS job, v.number AS result_version, r.error_code, r.error_detail, r.cancel_requested_at,
   r.registered_model_id, {_SUMMARY} AS status,
   r.revision + coalesce(children.revisions, 0) AS revision,

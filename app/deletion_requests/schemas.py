@@ -7,7 +7,9 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from app.core.wire import Answer, InstanceId, LongText, Metadata, Moment, Sent, SentId, ShortText, TaskName
 
-Status = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "needs_review"]
+Status = Literal[
+    "awaiting_approval", "queued", "running", "cancelling", "succeeded", "failed", "cancelled", "needs_review"
+]
 Scope = Literal["full", "partial"]
 Guarantee = Literal["exact", "empirical"]
 Reference = Annotated[str, Field(min_length=1, max_length=128)]
@@ -88,6 +90,32 @@ class NewExtension(Sent):
     )
 
 
+class ReasonView(Answer):
+    """Why a request needs a person's word."""
+
+    code: Literal["share", "window_share", "instances_per_day", "part_of_waiting"]
+    detail: str
+    task: str | None = None
+    share: float | None = Field(None, description="Of the task's supervision, with this request counted in")
+    limit: float | None = Field(None, description="What may go without a person's word")
+
+
+class ApprovalView(Answer):
+    reasons: list[ReasonView]
+    decision: Literal["approved", "rejected"] | None = None
+    by: str | None = None
+    reason: str | None = None
+    at: str | None = None
+
+
+class ApprovalDecision(Sent):
+    """Why a request that waits for a person's word is carried out, or is not."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "The whole school has left."}})
+
+    reason: Annotated[LongText, Field(description="Kept with the request and in the audit log")]
+
+
 class DescendantView(Answer):
     model: str
     derived_from: str = Field(description="Model and version: name@number")
@@ -114,6 +142,9 @@ class DeletionRequestView(Answer):
     acknowledge_by: Moment | None = Field(None, description="By when the person is to know of its receipt")
     acknowledged_at: Moment | None = None
     extension: Extension | None = None
+    approval: ApprovalView | None = Field(
+        None, description="Why it waits for a person's word, or waited; who gave it, when and why"
+    )
     finished_at: Moment | None
     job: uuid.UUID | None
     result_version: int | None = Field(description="The version that behaves as if it had never learned them")
@@ -133,6 +164,18 @@ class DeletionRequestView(Answer):
     )
 
 
+class TaskEstimate(Answer):
+    """`share` and `window_share`: of the task's supervision, with this request counted in: since a person
+    last approved of something, and within the policy's window."""
+
+    task: str
+    forgets: int = Field(
+        description="Labels that would be forgotten: instances with something left to forget"
+    )
+    share: float
+    window_share: float
+
+
 class ModelEstimate(Answer):
     model: str
     method: str
@@ -142,6 +185,10 @@ class ModelEstimate(Answer):
     joins_open_job: bool
     visits: int = Field(description="Forward-backward passes per instance that the policy allows")
     passes: int = Field(description="visits times the instances that are left to forget")
+    per_task: list[TaskEstimate]
+    needs_approval: list[ReasonView] = Field(
+        description="Why it would wait for a person to approve of it; empty when it would not"
+    )
 
 
 class Estimate(Answer):

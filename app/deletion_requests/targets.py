@@ -11,14 +11,17 @@ from app.core.errors import Conflict, Gone, InvalidInput, NotFound
 from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
 from app.core.settings import Settings
+from app.deletion_requests.allowance import Allowance, allowance_of
 from app.deletion_requests.schemas import Guarantee, Scope
+from app.deletion_requests.shares import Subject
 from models.states import ModelStatus
 
 # `pending`: instances named by requests that are not settled yet, counted more than once if named more
 # than once: a bound that is cheap to have.
 _TARGETS = """
 SELECT m.id, m.name, m.status, m.head_version_id, m.policy, d.id AS dataset_id, d.name AS dataset,
-  d.targets, d.hash_key_id,
+  d.targets, d.hash_key_id, d.instance_count,
+  EXISTS (SELECT FROM former_datasets former WHERE former.registered_model_id = m.id) AS moved,
   (SELECT number FROM model_versions v WHERE v.id = m.head_version_id) AS head_number,
   (SELECT empirical_steps FROM model_versions v WHERE v.id = m.head_version_id) AS head_steps,
   (SELECT jsonb_agg(jsonb_build_object('name', t.name, 'remaining', t.remaining) ORDER BY t.position)
@@ -59,8 +62,14 @@ class Target:
     bits: tuple[int, ...]  # of each task, in dataset_instances.supervised
     remaining: tuple[int, ...]  # per task, as model_tasks has it
     pending: int
+    gone: tuple[int, ...] | None  # per task, at most so many labels were forgotten; None: not to be told
+    allowance: Allowance
     hash_key_id: str  # of the data set's index
     asked_id: uuid.UUID  # the data set that was asked about: the model may be on a newer snapshot
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.model_id, self.dataset_id, self.tasks, self.bits, self.remaining, self.allowance)
 
 
 async def of_model(
@@ -147,7 +156,8 @@ def _target(
     if row.hash_key_id not in known_keys:
         raise hash_key_changed()
     position = {target["name"]: index for index, target in enumerate(row.targets)}
-    remaining = {task["name"]: task["remaining"] for task in row.tasks}
+    supervised = {target["name"]: target.get("supervised", row.instance_count) for target in row.targets}
+    remaining = {task["name"]: task["remaining"] or 0 for task in row.tasks}
     return Target(
         model_id=row.id,
         name=row.name,
@@ -162,8 +172,10 @@ def _target(
         tasks=tuple(tasks),
         scope="full" if len(tasks) == len(row.tasks) else "partial",
         bits=tuple(1 << position[name] for name in tasks),
-        remaining=tuple(remaining[name] or 0 for name in tasks),
+        remaining=tuple(remaining[name] for name in tasks),
         pending=int(row.pending),
+        gone=None if row.moved else tuple(supervised[name] - remaining[name] for name in tasks),
+        allowance=allowance_of(row.policy, settings),
         hash_key_id=row.hash_key_id,
         asked_id=row.dataset_id,
     )

@@ -82,9 +82,9 @@ async def reject_job(
 
 @router.post("/{job_id}/retry", status_code=202, responses=errors(404, 409, 422))
 async def retry_job(
-    caller: RequestsWrite, session: Session, job_id: uuid.UUID, response: Response
+    request: Request, caller: RequestsWrite, session: Session, job_id: uuid.UUID, response: Response
 ) -> JobView:
     """Try a failed job's work again; the answer is the job in which it goes on."""
-    again = await service.retry(session, caller, job_id)
+    again = await service.retry(session, caller, request.app.state.settings, job_id)
     response.headers["Location"] = f"/v1/jobs/{again}"
     return await service.one(session, caller, again)

@@ -13,7 +13,9 @@ from app.core.errors import Conflict, NotFound
 from app.core.event_stream import Look, Subject
 from app.core.outbox import wake
 from app.core.rows import AnyRow
+from app.core.settings import Settings
 from app.core.wire import rfc3339
+from app.deletion_requests.recorded import reasons_for
 from app.jobs import changes, repository
 from app.jobs.opening import join_or_open, queue_validation
 from app.jobs.schemas import JobView
@@ -33,6 +35,10 @@ _REQUEUE = text(
     "UPDATE deletion_requests SET status = 'queued', finished_at = NULL, error_code = NULL,"
     " error_detail = NULL, cancel_requested_at = NULL, revision = revision + 1"
     " WHERE job_id = :id AND status = 'failed' RETURNING id, registered_model_id, method, due_at"
+)
+_UNAPPROVED = text(
+    "SELECT id, tasks FROM deletion_requests WHERE job_id = :id AND status = 'failed'"
+    " AND approved_at IS NULL ORDER BY id FOR UPDATE"
 )
 _REJECT = text(
     "UPDATE jobs SET error_code = 'candidate_rejected', error_detail = :detail,"
@@ -134,14 +140,16 @@ async def reject(session: AsyncSession, caller: Caller, job_id: uuid.UUID, reaso
     await changes.end(session, caller, job, RunStatus.FAILED)
 
 
-async def retry(session: AsyncSession, caller: Caller, job_id: uuid.UUID) -> uuid.UUID:
-    """The job in which a failed one's work goes on. Raises `Conflict` (job_not_failed, nothing_to_retry)."""
+async def retry(session: AsyncSession, caller: Caller, settings: Settings, job_id: uuid.UUID) -> uuid.UUID:
+    """The job in which a failed one's work goes on. Raises `Conflict` (job_not_failed, nothing_to_retry,
+    approval_needed)."""
     job = await _locked(session, caller, job_id)
     if job.status != RunStatus.FAILED:
         raise Conflict(f"The job is {job.status}; only a failed one can be retried.", code="job_not_failed")
     if job.kind != JobKind.UNLEARN:
         again = await _validate_again(session, caller, job)
     else:
+        await _refuse_too_much(session, settings, job)
         again = await _requeue_requests(session, caller, job)
     await changes.note(session, caller, job, "retried", into=str(again))
     return again
@@ -190,6 +198,21 @@ async def _requeue_requests(session: AsyncSession, caller: Caller, job: AnyRow) 
         request_ids=[row.id for row in rows],
         http_request_id=caller.request_id,
     )
+
+
+async def _refuse_too_much(session: AsyncSession, settings: Settings, job: AnyRow) -> None:
+    """Since these requests failed, others may have taken what could go without a person's word."""
+    failed = (await session.execute(_UNAPPROVED, {"id": job.id})).all()
+    if not failed:
+        return
+    reasons = await session.run_sync(reasons_for, settings, job.registered_model_id, failed)
+    if reasons:
+        raise Conflict(
+            "Together, the job's requests now take more than may go without a person's approval. Retry them "
+            "one by one (POST /v1/deletion-requests/{id}/retry): those that take too much then wait for it.",
+            code="approval_needed",
+            requests=[str(each.id) for each in failed],
+        )
 
 
 async def _validate_again(session: AsyncSession, caller: Caller, job: AnyRow) -> uuid.UUID:

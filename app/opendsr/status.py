@@ -1,7 +1,7 @@
 """The status of an OpenDSR request (specification, section 8): that of its deletion request, in fewer words.
 
 There is no word for a failure. What has failed, or waits for a person, is not done and not given up: it is
-`in_progress` until somebody has it carried out or cancels it.
+`in_progress` until somebody has it carried out or cancels it; what waits for an approval is `pending`.
 """
 
 # For a query on opendsr_requests AS r.
@@ -9,7 +9,7 @@ STATUS = """
 CASE WHEN r.stub_status IS NOT NULL THEN r.stub_status
   WHEN r.deletion_request_id IS NULL THEN 'completed'
   ELSE (
-    SELECT CASE WHEN array_agg(d.status) <@ '{queued}' THEN 'pending'
+    SELECT CASE WHEN array_agg(d.status) <@ '{queued,awaiting_approval}' THEN 'pending'
       WHEN array_agg(d.status) <@ '{cancelled}' THEN 'cancelled'
       WHEN array_agg(d.status) <@ '{succeeded,cancelled}' THEN 'completed'
       ELSE 'in_progress' END

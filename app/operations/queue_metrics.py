@@ -30,7 +30,8 @@ FROM jobs WHERE status IN ('queued', 'running', 'cancelling', 'needs_review')
 _MODELS = text("""
 SELECT tenant.name AS tenant, model.name AS model, count(*) AS unsettled,
   extract(epoch FROM now() - min(request.created_at)) AS oldest,
-  extract(epoch FROM min(request.due_at) - now()) / 86400 AS due_days
+  extract(epoch FROM min(request.due_at) - now()) / 86400 AS due_days,
+  count(*) FILTER (WHERE request.status = 'awaiting_approval') AS awaiting
 FROM deletion_requests AS request
 JOIN registered_models AS model ON model.id = request.registered_model_id
 JOIN tenants AS tenant ON tenant.id = request.tenant_id
@@ -111,10 +112,16 @@ async def _refresh(session: AsyncSession) -> None:
 
 async def _refresh_models(session: AsyncSession) -> None:
     rows = (await session.execute(_MODELS)).all()
-    for gauge in (metrics.REQUESTS_UNSETTLED, metrics.OLDEST_REQUEST_SECONDS, metrics.DUE_DAYS):
+    for gauge in (
+        metrics.REQUESTS_UNSETTLED,
+        metrics.AWAITING_APPROVAL,
+        metrics.OLDEST_REQUEST_SECONDS,
+        metrics.DUE_DAYS,
+    ):
         gauge.clear()  # models that are done must not stay as they were
     for row in rows:
         metrics.REQUESTS_UNSETTLED.labels(row.tenant, row.model).set(row.unsettled)
+        metrics.AWAITING_APPROVAL.labels(row.tenant, row.model).set(row.awaiting)
         metrics.OLDEST_REQUEST_SECONDS.labels(row.tenant, row.model).set(float(row.oldest))
         if row.due_days is not None:
             metrics.DUE_DAYS.labels(row.tenant, row.model).set(float(row.due_days))

@@ -51,6 +51,20 @@ class Gates(Sent):
         return {task for bound in bounds if isinstance(bound, dict) for task in bound}
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Approval(Sent):
+    """How much of a task's supervision may be forgotten without a person's word. What is not said here, the
+    operator's settings say."""
+
+    share: Share | None = Field(
+        None, description="Of what was there when a person last approved of something; 1: all of it"
+    )
+    window_share: Share | None = Field(None, description="Of what was there at the start of the window")
+    window_days: float | None = Field(None, gt=0, le=36_500, description="How long the window is")
+
+
 class Policy(Sent):
     method: Method = "interference_aware"
     visits: int = Field(60, ge=1, le=10_000, description="Forward-backward passes per instance to forget")
@@ -78,6 +92,10 @@ class Policy(Sent):
     )
     max_empirical_steps: int | None = Field(
         None, ge=1, le=1_000_000, description="So many approximate steps in a row, then one by retraining"
+    )
+
+    approval: Approval = Field(
+        default_factory=Approval, description="When a request waits for a person to approve of it"
     )
 
     @field_validator("on_miss", mode="before")

@@ -60,7 +60,8 @@ UPDATE deletion_requests SET dataset_id = :newer WHERE registered_model_id = :mo
 _RETRAIN = text("""
 WITH moved AS (
   UPDATE deletion_requests r SET method = 'retrain', job_id = NULL, revision = revision + 1
-  WHERE r.registered_model_id = :model_id AND r.status = 'queued' AND r.method <> 'retrain' AND EXISTS (
+  WHERE r.registered_model_id = :model_id AND r.status IN ('queued', 'awaiting_approval')
+    AND r.method <> 'retrain' AND EXISTS (
     SELECT FROM deletion_request_items item WHERE item.deletion_request_id = r.id AND NOT EXISTS (
       SELECT FROM dataset_instances d WHERE d.dataset_id = :newer AND d.instance_hash = item.instance_hash
     )

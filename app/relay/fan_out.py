@@ -1,10 +1,14 @@
 """Requests on a data set reach the models that became ready after they came in.
 
 A model is looked at for a while after it is ready: a request that was accepted at that very moment did not
-see it. What is found is a child of the request like any other, with the same dates; adoption queues it.
+see it. What is found is a child of the request like any other, with the same dates; adoption queues it,
+unless it needs a person's word: by what it would take from this model, or because the rest of the request has
+none.
 """
 
+import json
 import uuid
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
@@ -13,6 +17,9 @@ from app.core.audit import audit_entry, event
 from app.core.database import transaction
 from app.core.logging import get_logger
 from app.core.rows import AnyRow
+from app.core.settings import Settings
+from app.deletion_requests.allowance import Reason, asked
+from app.deletion_requests.recorded import reasons_for
 from models import time_ordered_id
 
 ACTOR = "relay"
@@ -44,12 +51,27 @@ _THIS = " AND r.id = :id FOR NO KEY UPDATE OF r"
 _CHILD = text("""
 INSERT INTO deletion_requests (id, tenant_id, parent_id, dataset_id, registered_model_id, api_key_id, tasks,
   scope, method, instance_count, hash_key_id, http_request_id, reference, regulation, metadata, due_at,
-  acknowledge_by, acknowledged_at, extension, status)
+  acknowledge_by, acknowledged_at, extension, status, approval)
 SELECT :child_id, tenant_id, id, dataset_id, :model_id, api_key_id, CAST(:tasks AS text[]),
   :scope, :method, instance_count, hash_key_id, http_request_id, reference, regulation, metadata, due_at,
-  acknowledge_by, acknowledged_at, extension, 'queued'
+  acknowledge_by, acknowledged_at, extension, 'awaiting_approval', '{"reasons": []}'
 FROM deletion_requests WHERE id = :id
 """)
+_HAS_NO_WORD = text("""
+SELECT EXISTS (
+  SELECT FROM deletion_requests WHERE parent_id = :id AND id <> :child_id
+    AND (status = 'awaiting_approval' OR error_code = 'request_rejected')
+)
+""")
+_MAY_GO = text("UPDATE deletion_requests SET status = 'queued', approval = NULL WHERE id = :child_id")
+_WAITS = text(
+    "UPDATE deletion_requests SET approval = CAST(:approval AS jsonb) WHERE id = :child_id"
+    " RETURNING tenant_id"
+)
+PART_OF_WAITING = Reason(
+    "part_of_waiting",
+    "Other parts of the request on the data set wait for a person's approval, or were refused it.",
+)
 # A request on a data set has no items of its own; all of its children have the same.
 _ITEMS = text("""
 INSERT INTO deletion_request_items (deletion_request_id, instance_hash, tenant_id)
@@ -61,19 +83,26 @@ WHERE deletion_request_id = (
 _DONE = text("UPDATE registered_models SET fanned_out_at = now() WHERE id = :model_id")
 
 
-def fan_out(sessions: sessionmaker[Session]) -> int:
+@dataclass(frozen=True)
+class Child:
+    id: uuid.UUID
+    tasks: list[str]
+    parent_id: uuid.UUID
+
+
+def fan_out(sessions: sessionmaker[Session], settings: Settings) -> int:
     """How many children were made. One transaction each."""
     with transaction(sessions) as session:
         models = session.execute(_NEW_MODELS, {"seconds": SECONDS_TO_LOOK}).all()
-    return sum(_fan_out_to(sessions, model) for model in models)
+    return sum(_fan_out_to(sessions, settings, model) for model in models)
 
 
-def _fan_out_to(sessions: sessionmaker[Session], model: AnyRow) -> int:
+def _fan_out_to(sessions: sessionmaker[Session], settings: Settings, model: AnyRow) -> int:
     bound = {"tenant_id": model.tenant_id, "dataset_id": model.dataset_id, "model_id": model.id}
     bound |= {"registered_at": model.created_at}
     with transaction(sessions) as session:
         missed = session.execute(text(_MISSED + " ORDER BY r.id"), bound).all()
-    made = sum(_give_child(sessions, model, request, bound) for request in missed)
+    made = sum(_give_child(sessions, settings, model, request, bound) for request in missed)
     if model.seen:
         with transaction(sessions) as session:
             session.execute(_DONE, {"model_id": model.id})
@@ -81,7 +110,11 @@ def _fan_out_to(sessions: sessionmaker[Session], model: AnyRow) -> int:
 
 
 def _give_child(
-    sessions: sessionmaker[Session], model: AnyRow, request: AnyRow, bound: dict[str, object]
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    model: AnyRow,
+    request: AnyRow,
+    bound: dict[str, object],
 ) -> bool:
     tasks = model.tasks if request.scope == "full" else [t for t in request.tasks if t in model.tasks]
     if not tasks:
@@ -95,8 +128,22 @@ def _give_child(
         values["method"] = "retrain" if request.method == "retrain" else model.method
         session.execute(_CHILD, values)
         session.execute(_ITEMS, {"id": request.id, "child_id": child_id})
+        _judge(session, settings, model.id, Child(child_id, list(tasks), request.id))
         told = {"request": str(request.id), "model": str(model.id)}
         session.execute(event(model.tenant_id, request.id, "child.added", child=str(child_id), **told))
         session.execute(audit_entry(model.tenant_id, ACTOR, "deletion_request.fan_out", child_id, **told))
     get_logger(__name__).info("fanned_out", deletion_request_id=str(request.id), model_id=str(model.id))
     return True
+
+
+def _judge(session: Session, settings: Settings, model_id: uuid.UUID, child: Child) -> None:
+    named = {"id": child.parent_id, "child_id": child.id}
+    reasons = [PART_OF_WAITING] if session.execute(_HAS_NO_WORD, named).scalar_one() else []
+    reasons += reasons_for(session, settings, model_id, [child])
+    if not reasons:
+        session.execute(_MAY_GO, {"child_id": child.id})
+        return
+    bound = {"child_id": child.id, "approval": json.dumps(asked(reasons))}
+    tenant_id = session.execute(_WAITS, bound).scalar_one()
+    codes = [reason.code for reason in reasons]
+    session.execute(event(tenant_id, child.id, "request.awaiting_approval", awaits_approval=codes))

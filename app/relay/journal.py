@@ -24,6 +24,9 @@ SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, gua
   reference, regulation, metadata,
   to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
   to_json(acknowledge_by) #>> '{{}}' AS acknowledge_by, status = 'cancelled' AS cancelled,
+  CASE WHEN status = 'awaiting_approval' OR error_code = 'request_rejected' THEN approval -> 'reasons' END
+    AS waits_because,
+  to_json(approved_at) #>> '{{}}' AS approved_at,
   ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item
         WHERE item.deletion_request_id = request.id) AS instances,
   (SELECT jsonb_build_object('id', parent.id, 'tasks', parent.tasks, 'scope', parent.scope,
@@ -33,9 +36,10 @@ SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, gua
    FROM deletion_requests AS parent WHERE parent.id = request.parent_id) AS parent
 FROM deletion_requests AS request WHERE id = :id AND {UNJOURNALED}
 """)  # noqa: S608 (a constant of ours)
-# Not the row that was read: it may have been taken back since, and is then written once more.
+# Not the row that was read: it may have been taken back or approved since, and is then written once more.
 _MARK = text("""
 UPDATE deletion_requests SET journaled_at = now() WHERE id = :id AND (status = 'cancelled') = :cancelled
+  AND (approved_at IS NOT NULL) = :approved
 """)
 _START = uuid.UUID(int=0)
 
@@ -92,4 +96,6 @@ class Journal:
             return
         write_entry(self._storage, Entry(**row))
         with transaction(self._sessions) as session:
-            session.execute(_MARK, {"id": request_id, "cancelled": row["cancelled"]})
+            session.execute(
+                _MARK, {"id": request_id, "cancelled": row["cancelled"], "approved": bool(row["approved_at"])}
+            )

@@ -73,6 +73,20 @@ _LOCK_MODEL = text("SELECT id FROM registered_models WHERE id = :id FOR NO KEY U
 
 QUARANTINE = {"state": VersionState.SUPERSEDED, "clock": "quarantine_after"}
 DELETION = {"state": VersionState.QUARANTINED, "clock": "delete_after"}
+_FAIL_WAITING = text("""
+WITH moved AS (
+  UPDATE deletion_requests r SET status = 'failed', error_code = 'model_destroyed', error_detail = :detail,
+    finished_at = now(), revision = r.revision + 1
+  FROM registered_models m
+  WHERE m.id = r.registered_model_id AND m.status = 'destroyed' AND r.status = 'awaiting_approval'
+  RETURNING r.id, r.tenant_id
+), audited AS (
+  INSERT INTO audit_log (tenant_id, actor, action, subject_id, data)
+  SELECT tenant_id, 'relay', 'deletion_request.failed', id, '{"code": "model_destroyed"}' FROM moved
+)
+INSERT INTO events (tenant_id, subject_id, type, data)
+SELECT tenant_id, id, 'request.failed', '{"code": "model_destroyed"}' FROM moved ORDER BY id
+""")
 
 
 def quarantine_versions(sessions: sessionmaker[Session]) -> int:
@@ -90,10 +104,13 @@ def delete_versions(sessions: sessionmaker[Session], storage: Storage) -> int:
 
 
 def settle_destroyed(sessions: sessionmaker[Session]) -> int:
-    """Fail the jobs of destroyed models, and with them the requests that wait; how many jobs."""
+    """Fail the jobs of destroyed models, and with them the requests that wait; how many jobs. What waits for
+    a person's word has no job."""
     settled = 0
     while _settle_one(sessions):
         settled += 1
+    with transaction(sessions) as session:
+        session.execute(_FAIL_WAITING, {"detail": DESTROYED})
     return settled
 
 

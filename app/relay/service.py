@@ -100,7 +100,7 @@ class Relay:
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
         self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
-        self._guarded("fan_out", lambda: fan_out(self._sessions))
+        self._guarded("fan_out", lambda: fan_out(self._sessions, settings))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
         self._guarded("send_outbox", self._send_outbox)
         self._guarded("send_forgotten", self._send_forgotten)

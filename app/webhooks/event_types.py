@@ -1,12 +1,10 @@
 """What a receiver can be told of, by name."""
 
-from models.states import RunStatus, VersionState
-
-_RUNS = [str(status) for status in RunStatus]
+from models.states import JOB_STATUSES, RunStatus, VersionState
 
 EVENT_TYPES: tuple[str, ...] = (
-    *(f"request.{status}" for status in _RUNS),
-    *(f"job.{status}" for status in _RUNS),
+    *(f"request.{status}" for status in RunStatus),
+    *(f"job.{status}" for status in JOB_STATUSES),
     "job.approved",
     "job.rejected",
     "job.retried",
@@ -30,6 +28,8 @@ EVENT_TYPES: tuple[str, ...] = (
     "deadline.due_soon",
     "deadline.due_passed",
     "deadline.extended",
+    "approval.granted",
+    "approval.refused",
     "certificate.issued",
 )
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))

@@ -53,6 +53,11 @@ def _with_line(world: World, model: uuid.UUID) -> None:
 
 
 def _requests_and_jobs(world: World, client: httpx.Client, known: Known) -> None:
+    world.run("UPDATE tenants SET instances_per_day = 0 WHERE id = :t", t=world.tenant())
+    for number in range(3):
+        sent = {"model": "reader-0", "instances": [f"scan-{210 + number}"], "tasks": "all"}
+        known.add("request_id", _posted(client, "/v1/deletion-requests", sent)["id"])
+    world.run("UPDATE tenants SET instances_per_day = NULL WHERE id = :t", t=world.tenant())
     ends = ("queued", "running", "failed", "needs_review", "succeeded")
     for number, end in enumerate(ends):
         sent = {"instances": [f"scan-{100 + number}"], "tasks": "all", "regulation": "gdpr"}

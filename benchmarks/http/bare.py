@@ -83,6 +83,7 @@ def _row(request_id: uuid.UUID) -> dict[str, object]:
         "acknowledge_by": None,
         "guarantee": "empirical",
         "status": "queued",
+        "approval": None,
         "result_version_id": None,
         "actor": "key:benchmark",
         "audited": "{}",

@@ -47,6 +47,14 @@ class Service:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("deployment")
+    with pytest.MonkeyPatch.context() as environment:
+        # Of a hundred and sixty instances some tests take more than would go without an approval.
+        environment.setenv("LETHE_APPROVAL_SHARE", "1")
+        environment.setenv("LETHE_APPROVAL_WINDOW_SHARE", "1")
+        yield from _service(folder)
+
+
+def _service(folder: Path) -> Iterator[Service]:
     with EmbeddedDeployment(folder, durable=False) as deployment:
         assert deployment.api_key is not None
         client = Client(deployment.url, deployment.api_key)

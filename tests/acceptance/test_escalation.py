@@ -11,7 +11,8 @@ from tests.acceptance.plain_http import Refused
 
 
 def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) -> None:
-    """Too much to unlearn, so that it is retrained; by a recipe that makes less of it."""
+    """More than may go without a person's word, and too much to unlearn, so that it is retrained; by a recipe
+    that makes less of it."""
     name = f"m-{uuid.uuid4().hex[:8]}"
     sample, client = make_sample(service.data / name), service.client
     client.post("/v1/datasets", {"name": name, **sample.dataset})
@@ -22,6 +23,7 @@ def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) ->
         "tasks": TASKS,
         "dataset": name,
         "recipe": RECIPE | {"epochs": 1},
+        "policy": {"approval": {"share": 0.5}},
     }
     client.post("/v1/models", model)
     client.upload_checkpoint(name, sample.checkpoint)
@@ -29,8 +31,10 @@ def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) ->
 
     made = client.post("/v1/deletion-requests", {"model": name, "instances": sample.ids[:90], "tasks": "all"})
     url = f"/v1/deletion-requests/{made['id']}"
+    assert made["status"] == "awaiting_approval"  # more than half of the supervision
+    client.post(f"{url}/approve", {"reason": "the whole school has left"})
     assert client.follow(url, lambda _: None)["status"] == "needs_review"
-    job = client.get(f"/v1/jobs/{made['job']}")
+    job = client.get(f"/v1/jobs/{client.get(url)['job']}")
     assert [(rung["rung"], rung["result"]) for rung in job["rungs"]] == [
         ("first", "refused"), ("retrain", "missed"),
     ]  # fmt: skip

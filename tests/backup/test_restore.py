@@ -114,6 +114,27 @@ def test_a_request_taken_back_after_the_backup_stays_taken_back(
     assert world.request(request.id).status == "cancelled"
 
 
+def test_what_waited_for_a_persons_word_waits_after_a_restore_until_it_was_given(
+    world: World,  # noqa: F811
+    app_sessions: sessionmaker[Session],
+    settings: Settings,
+) -> None:
+    storage, owner = Storage(settings.storage_url), sessionmaker(world.engine)
+    reasons = {"reasons": [{"code": "share", "detail": "so"}]}
+    of = world.ready_model(world.tenant())
+    request = world.deletion(of, None, status="awaiting_approval", approval=reasons)
+    approve = "UPDATE deletion_requests SET status = 'queued', approved_at = now(), journaled_at = NULL"
+    for word, expected in ((None, "awaiting_approval"), (approve, "queued")):
+        if word is not None:
+            world.execute(word)
+        assert Journal(app_sessions, storage).write() == 1
+        for table in ("deletion_request_items", "deletion_requests"):
+            world.execute(f"DELETE FROM {table}")
+        assert reapply_journal(owner, storage, settings).queued == 1
+        restored = world.request(request.id)
+        assert (restored.status, restored.approved_at is not None) == (expected, word is not None)
+
+
 @pytest.mark.parametrize("at_the_dump", ["running", "needs_review"])
 def test_a_request_that_the_dump_has_under_way_and_was_taken_back_since_is_taken_back(
     world: World,  # noqa: F811

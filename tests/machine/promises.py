@@ -45,7 +45,11 @@ UNION ALL SELECT 'a request is ' || asked.status || ' in a job that is ' || own.
   FROM asked JOIN own ON own.id = asked.job_id
   JOIN (VALUES {_TOGETHER}) AS together (job, requests) ON together.job = own.status
   WHERE asked.status <> ALL (CAST(together.requests AS text[]))
-UNION ALL SELECT 'a request has no job', id FROM asked WHERE job_id IS NULL
+UNION ALL SELECT 'a request has no job', id FROM asked
+  WHERE job_id IS NULL AND status IN ('running', 'cancelling', 'needs_review', 'succeeded')
+UNION ALL SELECT 'it went without a person''s word', id FROM asked
+  WHERE approval IS NOT NULL AND approved_at IS NULL
+    AND status NOT IN ('awaiting_approval', 'cancelled', 'failed')
 UNION ALL SELECT 'failed without a reason', id FROM asked WHERE status = 'failed' AND error_code IS NULL
 UNION ALL SELECT 'succeeded by no version, or has one all the same', id FROM asked
   WHERE (status = 'succeeded') <> (result_version_id IS NOT NULL)

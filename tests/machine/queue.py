@@ -16,7 +16,7 @@ from app.core.errors import Conflict
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.core.storage import Written
-from app.deletion_requests import cancellation
+from app.deletion_requests import approval, cancellation, retrying
 from app.jobs import service as jobs
 from app.jobs.opening import join_or_open
 from app.registered_models import aliases
@@ -109,6 +109,22 @@ class Queue:
         self._call(join)
         return request.id
 
+    def post_what_waits(self, model: RegisteredModel) -> uuid.UUID:
+        """It takes more than may go without a person's word."""
+        self._next_instance += 1
+        named = [f"p{self._next_instance % INSTANCES}"]
+        reasons: dict[str, Any] = {"reasons": [{"code": "share", "detail": "so"}]}
+        return self.world.deletion(model, None, named, status="awaiting_approval", approval=reasons).id
+
+    def approve_request(self, request_id: uuid.UUID) -> None:
+        self._call(lambda session: approval.approve(session, self.caller, request_id, "so"))
+
+    def reject_request(self, request_id: uuid.UUID) -> None:
+        self._call(lambda session: approval.reject(session, self.caller, request_id, "so"))
+
+    def retry_request(self, request_id: uuid.UUID) -> None:
+        self._call(lambda session: retrying.retry(session, self.caller, self.settings, request_id))
+
     def cancel_request(self, request_id: uuid.UUID) -> None:
         self._call(lambda session: cancellation.cancel(session, self.caller, request_id))
 
@@ -122,7 +138,7 @@ class Queue:
         self._call(lambda session: jobs.reject(session, self.caller, job_id, "so"))
 
     def retry(self, job_id: uuid.UUID) -> None:
-        self._call(lambda session: jobs.retry(session, self.caller, job_id))
+        self._call(lambda session: jobs.retry(session, self.caller, self.settings, job_id))
 
     def go_back(self, model: RegisteredModel) -> None:
         """To version 1, as an administrator."""
@@ -228,6 +244,9 @@ class Queue:
         )
         return [row.id for row in rows]
 
+    def waited_ever(self) -> list[uuid.UUID]:
+        return sorted(request.id for request in self.requests() if request.approval is not None)
+
     def requests(self) -> list[DeletionRequest]:
         with self.world.change() as session:
             return list(
@@ -251,10 +270,11 @@ class Queue:
         )
 
     def unsettled(self) -> list[str]:
+        """But for what waits for a person."""
         return [
             f"{request.id} is {request.status}"
             for request in self.requests()
-            if request.status not in (*TERMINAL, "needs_review")
+            if request.status not in (*TERMINAL, "needs_review", "awaiting_approval")
         ]
 
     def wanted(self, claim: Claim) -> list[uuid.UUID]:

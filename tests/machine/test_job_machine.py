@@ -30,6 +30,7 @@ STEPS = ["publish", "publish", "publish", "load", "hold", "beat", "break_down", 
 # What a worker does that has not noticed yet that it lost its job.
 VAIN_STEPS = st.sampled_from(["publish", "beat", "hold", "break_down", "drain", "cancel"])
 EXAMPLES, STEP_COUNT = 12, 50
+WORDS = st.sampled_from(["approve_request", "approve_request", "reject_request", "retry_request"])
 DECISIONS = st.sampled_from(["cancel_job", "approve", "approve", "reject", "retry"])
 TIMES = st.sampled_from(["let_time_pass", "let_time_pass", "let_reviews_run_out"])
 
@@ -93,7 +94,9 @@ class JobMachine(RuleBasedStateMachine):
         """One rule, and not one for each: hypothesis would leave most of them out of most examples."""
         choices = ["post", "post_and_claim", "post_and_claim", "wait"]
         choices += ["work", "work", "work", "lose", "lose", "lose"] if self.held else []
+        choices += ["post_what_waits"]
         choices += ["take_back", "take_back"] if self.open else []
+        choices += ["give_a_word"] if self.queue.waited_ever() else []
         choices += ["decide"] if self.queue.jobs() else []
         choices += ["go_back"] if len(self.over) > 1 else []
         getattr(self, data.draw(st.sampled_from(choices)))(data)
@@ -128,6 +131,14 @@ class JobMachine(RuleBasedStateMachine):
 
     def take_back(self, data: st.DataObject) -> None:
         self.queue.cancel_request(data.draw(st.sampled_from(self.open)))
+
+    def post_what_waits(self, data: st.DataObject) -> None:
+        self.queue.post_what_waits(self.models[data.draw(MODELS)])
+
+    def give_a_word(self, data: st.DataObject) -> None:
+        """On what waits for one, or waited, or goes on by now: it may be too late."""
+        self.over.clear()
+        getattr(self.queue, data.draw(WORDS))(data.draw(st.sampled_from(self.queue.waited_ever())))
 
     def decide(self, data: st.DataObject) -> None:
         self.over.clear()  # what has failed may be open again

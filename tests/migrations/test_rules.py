@@ -74,6 +74,31 @@ def test_an_illegal_move_is_refused(owner: Engine) -> None:
         c.execute(text("UPDATE jobs SET status = 'succeeded' WHERE id = :id"), {"id": job})
 
 
+def test_what_waits_for_a_persons_word_has_no_job(owner: Engine) -> None:
+    """And so no worker that could claim it; it cannot begin to run either."""
+    tenant = _tenant(owner, "a")
+    dataset = _dataset(owner, tenant)
+    model = _model(owner, tenant, dataset)
+    job = _job(owner, tenant, model, "queued")
+    insert = text(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, registered_model_id, tasks, scope, method,"
+        " instance_count, hash_key_id, status, job_id, approval) VALUES (:id, :tenant, :dataset, :model,"
+        " '{a}', 'full', 'retrain', 1, 'k1', 'awaiting_approval', :job, CAST(:approval AS jsonb))"
+    )
+    bound = {"id": uuid.uuid4(), "tenant": tenant, "dataset": dataset, "model": model}
+    for wrong in ({"job": job, "approval": "{}"}, {"job": None, "approval": None}):
+        with pytest.raises(IntegrityError, match="waits_without_a_job"), owner.begin() as connection:
+            connection.execute(insert, bound | wrong)
+    with owner.begin() as connection:
+        connection.execute(insert, bound | {"job": None, "approval": "{}"})
+    run = text("UPDATE deletion_requests SET status = 'running'")
+    with (
+        pytest.raises(IntegrityError, match="cannot go from awaiting_approval to running"),
+        owner.begin() as connection,
+    ):
+        connection.execute(run)
+
+
 def test_one_active_job_per_model(owner: Engine) -> None:
     tenant = _tenant(owner, "a")
     model = _model(owner, tenant, _dataset(owner, tenant))

@@ -5,6 +5,7 @@ import uuid
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core.settings import Settings
 from app.relay.adoption import adopt_requests
 from app.relay.fan_out import fan_out
 from models import DeletionRequest, RegisteredModel, Tenant, time_ordered_id
@@ -45,13 +46,17 @@ def another(world: World, first: RegisteredModel) -> RegisteredModel:
 
 
 def test_a_model_that_becomes_ready_while_it_runs_gets_a_child(
-    world: World, sessions: sessionmaker[Session], first: RegisteredModel, child: DeletionRequest
+    world: World,
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    first: RegisteredModel,
+    child: DeletionRequest,
 ) -> None:
     parent = parent_of(world, child)
-    assert fan_out(sessions) == 0
+    assert fan_out(sessions, settings) == 0
     late = another(world, first)
-    assert fan_out(sessions) == 1
-    assert fan_out(sessions) == 0
+    assert fan_out(sessions, settings) == 1
+    assert fan_out(sessions, settings) == 0
     [made] = world.rows(
         "SELECT id, tasks, scope, method, reference, due_at IS NOT NULL AS due, status FROM deletion_requests"
         " WHERE parent_id = :p AND registered_model_id = :m",
@@ -82,6 +87,7 @@ def test_a_model_that_becomes_ready_while_it_runs_gets_a_child(
 def test_only_what_was_not_over_when_the_model_was_registered(
     world: World,
     sessions: sessionmaker[Session],
+    settings: Settings,
     first: RegisteredModel,
     child: DeletionRequest,
     before: str,
@@ -93,16 +99,46 @@ def test_only_what_was_not_over_when_the_model_was_registered(
         "UPDATE registered_models SET created_at = now() - interval '1 hour' WHERE id = :m", m=late.id
     )
     world.execute(before)
-    assert fan_out(sessions) == expected
+    assert fan_out(sessions, settings) == expected
 
 
 def test_a_task_that_the_model_has_not_is_none_of_its_business(
-    world: World, sessions: sessionmaker[Session], first: RegisteredModel, child: DeletionRequest
+    world: World,
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    first: RegisteredModel,
+    child: DeletionRequest,
 ) -> None:
     parent_of(world, child, tasks=["age"], scope="partial")
     late = another(world, first)
     world.execute(
         "UPDATE registered_models SET created_at = now() - interval '1 hour' WHERE id = :m", m=late.id
     )
-    assert fan_out(sessions) == 0
+    assert fan_out(sessions, settings) == 0
     assert world.value("SELECT fanned_out_at FROM registered_models WHERE id = :m", m=late.id) is not None
+
+
+def test_a_late_model_does_not_get_round_the_word_that_is_missing(
+    world: World,
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    first: RegisteredModel,
+    child: DeletionRequest,
+) -> None:
+    parent_of(world, child)
+    world.execute(
+        "UPDATE deletion_requests SET status = 'failed', error_code = 'request_rejected', finished_at = now()"
+        " WHERE id = :id",
+        id=child.id,
+    )
+    late = another(world, first)
+    world.execute(
+        "UPDATE registered_models SET created_at = now() - interval '1 hour' WHERE id = :m", m=late.id
+    )
+    assert fan_out(sessions, settings) == 1
+    assert adopt_requests(sessions) == 0
+    waits = (
+        "SELECT status, approval #>> '{reasons,0,code}' FROM deletion_requests WHERE registered_model_id = :m"
+    )
+    assert world.rows(waits, m=late.id) == [("awaiting_approval", "part_of_waiting")]
+    assert world.value("SELECT count(*) FROM events WHERE type = 'request.awaiting_approval'") == 1

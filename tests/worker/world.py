@@ -188,6 +188,7 @@ class World:
         job: Job | None,
         instances: Iterable[str] = ("p0",),
         tasks: Iterable[str] = ("colour", "size"),
+        **values: Any,
     ) -> DeletionRequest:
         """A queued request in the job."""
         ids = list(instances)
@@ -204,7 +205,7 @@ class World:
                 method=job.method if job and job.method else "retrain",
                 instance_count=len(ids),
                 hash_key_id="k1",
-                status="queued",
+                **{"status": "queued"} | values,
             )
             session.add(request)
             session.flush()

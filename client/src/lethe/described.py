@@ -78,6 +78,8 @@ class Calls:
     wait = Described(requesting.wait)
     cancel = Described(requesting.cancel)
     retry_request = Described(requesting.retry_request)
+    approve_request = Described(requesting.approve_request)
+    reject_request = Described(requesting.reject_request)
     acknowledge = Described(requesting.acknowledge)
     extend = Described(requesting.extend)
     history = Described(requesting.history)

@@ -34,6 +34,7 @@ class DeletionRequest(Struct, frozen=True, kw_only=True):
     acknowledge_by: datetime | None = None
     acknowledged_at: datetime | None = None
     extension: dict[str, Any] | None = None
+    approval: dict[str, Any] | None = None
     finished_at: datetime | None = None
     job: UUID | None = None
     result_version: int | None = None
@@ -47,11 +48,14 @@ class DeletionRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def is_settled(self) -> bool:
-        """It has ended, or waits for a person (`needs_review`)."""
+        """It has ended, or waits for a person (`awaiting_approval`, `needs_review`)."""
         return self.status not in UNFINISHED
 
 
 class ModelEstimate(Struct, frozen=True, kw_only=True):
+    """`per_task`: how many labels would be forgotten, and which share of the task's supervision would then be
+    gone; `needs_approval`: why it would wait for a person to approve of it."""
+
     model: str
     method: str
     guarantee: str = "empirical"
@@ -60,6 +64,8 @@ class ModelEstimate(Struct, frozen=True, kw_only=True):
     joins_open_job: bool
     visits: int
     passes: int
+    per_task: list[dict[str, Any]] = []
+    needs_approval: list[dict[str, Any]] = []
 
 
 class Estimate(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ def list_requests(
 
 
 def wait(request: DeletionRequest | UUID | str, *, timeout: float | None = None) -> Plan[DeletionRequest]:
-    """Until it has ended or waits for a person (`needs_review`); look at its `status`.
+    """Until it has ended or waits for a person (`awaiting_approval`, `needs_review`); look at its `status`.
 
     Raises `StillRunning` when `timeout` seconds were not enough; the request goes on.
     """
@@ -108,6 +108,16 @@ def cancel(request: UUID | str) -> Plan[DeletionRequest]:
 def retry_request(request: UUID | str) -> Plan[DeletionRequest]:
     """Queue a failed request again; of a request on a data set, the children that failed."""
     return call("POST", f"{_path(request)}/retry", DeletionRequest, repeatable=False)
+
+
+def approve_request(request: UUID | str, *, reason: str) -> Plan[DeletionRequest]:
+    """Have it carried out though it takes more than may go without a person's word. For administrators."""
+    return call("POST", f"{_path(request)}/approve", DeletionRequest, {"reason": reason}, repeatable=False)
+
+
+def reject_request(request: UUID | str, *, reason: str) -> Plan[DeletionRequest]:
+    """Do not have it carried out: it fails with `request_rejected`. For administrators."""
+    return call("POST", f"{_path(request)}/reject", DeletionRequest, {"reason": reason}, repeatable=False)
 
 
 def acknowledge(request: UUID | str) -> Plan[DeletionRequest]:

@@ -31,7 +31,7 @@ def follow(
                 )
             else:
                 bar.update(line, description=event.type.rpartition(".")[2])
-            if event.type.endswith(".needs_review"):
+            if event.type.endswith((".needs_review", ".awaiting_approval")):
                 break
         done = client.wait(request)
         if done.status == "succeeded":

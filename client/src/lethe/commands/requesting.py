@@ -171,6 +171,9 @@ def show_request(out: Console, request: DeletionRequest) -> None:
         lines.append(f"  version {request.result_version} behaves as if it had never learned them")
     if request.error_detail:
         lines.append(f"  {request.error_code}: {request.error_detail}")
+    if request.status == "awaiting_approval":
+        lines.append("  an administrator has to approve or reject it:")
+        lines += [f"  - {reason['detail']}" for reason in (request.approval or {}).get("reasons", [])]
     if request.status == "needs_review":
         lines.append(f"  a person has to decide: lethe jobs show {request.job}")
     out.print("\n".join(lines), markup=False)
@@ -198,6 +201,11 @@ def _show_estimate(out: Console, estimate: Estimate) -> None:
     lines += [
         f"  {each.model}: {each.already_forgotten} forgotten before; {each.method}, {each.passes} passes"
         for each in estimate.models
+    ]
+    lines += [
+        f"  {each.model}: an administrator would have to approve of it: {reason['detail']}"
+        for each in estimate.models
+        for reason in each.needs_approval
     ]
     out.print("\n".join(lines), markup=False)
 

@@ -107,7 +107,7 @@ def day(moment: datetime | None) -> str | None:
 
 def end_with(request: DeletionRequest) -> None:
     """The exit status of a request that was waited for."""
-    if request.status == "needs_review":
+    if request.status in ("awaiting_approval", "needs_review"):
         raise typer.Exit(WAITS_FOR_A_PERSON)
     if request.status != "succeeded":
         raise typer.Exit(ENDED_BADLY)

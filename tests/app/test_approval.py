@@ -1,0 +1,182 @@
+"""What takes more than may go without a person's word waits for one."""
+
+import asyncio
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.admin import set_quota
+from app.core.database import sync_engine
+from app.core.settings import Settings
+from app.relay.adoption import adopt_requests
+from tests.app.conftest import calling
+from tests.app.world import World
+
+pytestmark = pytest.mark.anyio
+
+URL = "/v1/deletion-requests"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Half of a task's supervision between two words, a quarter in thirty days: of twenty, ten and five."""
+    return settings.model_copy(update={"approval_share": 0.5, "approval_window_share": 0.25})
+
+
+@pytest.fixture
+def relay(settings: Settings) -> Iterator[sessionmaker[Session]]:
+    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    yield sessionmaker(engine)
+    engine.dispose()
+
+
+def asking(*numbers: int, **changes: object) -> dict[str, object]:
+    return {"model": "reader", "instances": [f"scan-{n}" for n in numbers], "tasks": "all"} | changes
+
+
+async def test_it_is_accepted_and_waits_until_an_administrator_says_so(
+    app: FastAPI, client: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
+) -> None:
+    world.ready_model()
+    sent = asking(*range(6), regulation="gdpr")
+    [told] = (await client.post(f"{URL}?dry_run=true", json=sent)).json()["models"]
+    assert told["per_task"][0] == {"task": "digit", "forgets": 6, "share": 0.3, "window_share": 0.3}
+    assert [(reason["code"], reason["task"]) for reason in told["needs_approval"]] == [
+        ("window_share", "digit"),
+        ("window_share", "parity"),
+    ]
+    assert world.run("SELECT count(*) FROM deletion_requests") == 0
+
+    answer = await client.post(URL, json=sent, headers={"Idempotency-Key": "k"})
+    made = answer.json()
+    assert (answer.status_code, made["status"], made["job"]) == (202, "awaiting_approval", None)
+    assert made["due_at"] is not None
+    assert made["approval"]["reasons"] == told["needs_approval"]
+    again = await client.post(URL, json=sent, headers={"Idempotency-Key": "k"})
+    assert again.json() == made
+    assert adopt_requests(relay) == 0
+    assert world.run("SELECT count(*) FROM jobs") == 0
+    early = await client.get(f"{URL}/{made['id']}/certificate")
+    assert (early.status_code, early.json()["status_now"]) == (409, "awaiting_approval")
+
+    async with calling(app, world.key("acme", "requests:write", "requests:read")) as clerk:
+        refused = await clerk.post(f"{URL}/{made['id']}/approve", json={"reason": "so"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    approved = await client.post(f"{URL}/{made['id']}/approve", json={"reason": "the school has left"})
+    assert approved.status_code == 200, approved.text
+    shown = approved.json()
+    assert shown["status"] == "queued"
+    assert shown["approval"]["decision"] == "approved"
+    assert shown["approval"]["reason"] == "the school has left"
+    assert adopt_requests(relay) == 1
+    shown = (await client.get(f"{URL}/{made['id']}")).json()
+    assert [step["status"] for step in shown["transitions"]] == ["awaiting_approval", "queued"]
+    assert shown["job"] is not None
+    twice = await client.post(f"{URL}/{made['id']}/approve", json={"reason": "again"})
+    assert (twice.status_code, twice.json()["code"]) == (409, "request_not_awaiting_approval")
+    [(actor, data)] = world.rows(
+        "SELECT actor, data FROM audit_log WHERE action = 'deletion_request.approve'"
+    )
+    assert actor.startswith("key:")
+    assert data["reason"] == "the school has left"
+    assert world.run("SELECT count(*) FROM events WHERE type = 'approval.granted'") == 1
+
+    # The word begins the count anew, from what is left: fourteen, of which three may go.
+    assert (await client.post(URL, json=asking(6, 7, 8))).json()["status"] == "queued"
+    assert (await client.post(URL, json=asking(9))).json()["status"] == "awaiting_approval"
+
+
+async def test_what_was_named_before_does_not_count_twice(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_model()
+    first = (await client.post(URL, json=asking(0, 1, 2, 3))).json()
+    for again in (asking(0, 1, 2, 3), asking(3, 2, 1, tasks=["digit"]), asking(0, 4)):
+        assert (await client.post(URL, json=again)).json()["status"] == "queued"
+    world.claim(first["job"])
+    world.publish(first["job"])
+    # Months later these five are no part of the window any more, and they are forgotten already.
+    world.run("UPDATE deletion_requests SET created_at = now() - interval '90 days'")
+    assert (await client.post(URL, json=asking(0, 1, 5, 6, 7))).json()["status"] == "queued"
+    last = (await client.post(URL, json=asking(8))).json()
+    assert [reason["code"] for reason in last["approval"]["reasons"]] == ["window_share"] * 2
+    assert last["approval"]["reasons"][0]["share"] == pytest.approx(4 / 15, abs=0.001)
+
+
+async def test_two_at_once_cannot_take_together_what_neither_may_alone(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    numbers = [(4 * k, 4 * k + 1, 4 * k + 2) for k in range(4)]
+    answers = await asyncio.gather(*(client.post(URL, json=asking(*each)) for each in numbers))
+    statuses = sorted(answer.json()["status"] for answer in answers)
+    assert statuses == ["awaiting_approval"] * 3 + ["queued"]
+
+
+async def test_taken_back_rejected_and_retried(
+    client: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
+) -> None:
+    world.ready_model()
+    withdrawn = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    assert (await client.post(f"{URL}/{withdrawn}/cancel")).json()["status"] == "cancelled"
+    late = await client.post(f"{URL}/{withdrawn}/approve", json={"reason": "too late"})
+    assert (late.status_code, late.json()["status_now"]) == (409, "cancelled")
+
+    rejected = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    shown = (await client.post(f"{URL}/{rejected}/reject", json={"reason": "a mistake"})).json()
+    assert (shown["status"], shown["error_code"]) == ("failed", "request_rejected")
+    # A retry is no way round: it waits again, and what was decided before is in the log.
+    shown = (await client.post(f"{URL}/{rejected}/retry")).json()
+    assert (shown["status"], shown["approval"]["decision"]) == ("awaiting_approval", None)
+    assert adopt_requests(relay) == 0
+    assert world.run("SELECT count(*) FROM audit_log WHERE action = 'deletion_request.reject'") == 1
+
+
+async def test_what_failed_is_looked_at_again_when_it_is_retried(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    failed = (await client.post(URL, json=asking(0, 1, 2))).json()
+    world.claim(failed["job"])
+    world.run("UPDATE deletion_requests SET error_code = 'worker_error', error_detail = 'so'")
+    world.move_requests(failed["job"], "failed")
+    world.finish(failed["job"], "failed")
+    assert (await client.post(URL, json=asking(3, 4, 5))).json()["status"] == "queued"
+    together = await client.post(f"/v1/jobs/{failed['job']}/retry")
+    assert (together.status_code, together.json()["code"]) == (409, "approval_needed")
+    alone = (await client.post(f"{URL}/{failed['id']}/retry")).json()
+    assert (alone["status"], alone["job"]) == ("awaiting_approval", None)
+
+
+async def test_of_a_request_on_a_data_set_only_what_takes_too_much_waits(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_dataset(without={f"scan-{n}": ("parity",) for n in range(5, 20)})
+    world.ready_model(name="both")
+    world.ready_model(name="digits", tasks=("digit",))
+    sent = asking(0, 1, model=None, dataset="scans")
+    made = (await client.post(URL, json={k: v for k, v in sent.items() if v is not None})).json()
+    assert made["status"] == "awaiting_approval"  # two of five parities, and two of twenty digits
+    statuses = {}
+    for child in made["children"]:
+        shown = (await client.get(f"{URL}/{child}")).json()
+        statuses[shown["model"]] = shown["status"]
+    assert statuses == {"both": "awaiting_approval", "digits": "queued"}
+    shown = (await client.get(f"{URL}/{made['id']}")).json()
+    assert shown["status"] == "awaiting_approval"
+    assert [reason["task"] for reason in shown["approval"]["reasons"]] == ["parity"]
+    approved = (await client.post(f"{URL}/{made['id']}/approve", json={"reason": "so"})).json()
+    assert (approved["status"], approved["approval"]["decision"]) == ("queued", "approved")
+
+
+async def test_a_tenant_has_so_many_instances_a_day(client: httpx.AsyncClient, world: World) -> None:
+    world.ready_dataset(instances=100)
+    world.ready_model()
+    with Session(world.engine) as session, session.begin():
+        set_quota(session, "acme", 12)
+    assert (await client.post(URL, json=asking(*range(10)))).json()["status"] == "queued"
+    waits = (await client.post(URL, json=asking(10, 11, 12))).json()
+    assert [reason["code"] for reason in waits["approval"]["reasons"]] == ["instances_per_day"]
+    assert (await client.post(URL, json=asking(20, 21))).json()["status"] == "queued"
+    assert (await client.post(URL, json=asking(22))).json()["status"] == "awaiting_approval"
