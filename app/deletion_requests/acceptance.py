@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.core.errors import InvalidInput, NotFound
+from app.core.errors import Conflict, InvalidInput, NotFound
 from app.core.hashing import UnknownHashKey
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
@@ -38,19 +38,34 @@ _OPEN_JOB = text(
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is asked of one model: of the instances that a request on a data set names, those that it learned
+    from."""
+
+    target: Target
+    instances: NamedInstances
+    counts: Counted
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that may be recorded."""
+    """A request that may be recorded. `instances`: all that it names."""
 
     sent: NewDeletionRequest
     instances: NamedInstances
-    counted: list[tuple[Target, Counted]]
+    parts: list[Part]
     due_at: datetime | None
     acknowledge_by: datetime | None
 
     @property
     def hash_key_id(self) -> str:
-        """All targets are of one data set."""
-        return self.counted[0][0].hash_key_id
+        """All targets are of snapshots of one data set, which are under one key."""
+        return self.parts[0].target.hash_key_id
+
+    @property
+    def alike(self) -> bool:
+        """Whether every part has all of the instances."""
+        return all(part.instances.count == self.instances.count for part in self.parts)
 
 
 async def check(
@@ -60,13 +75,13 @@ async def check(
     dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)
-    counted = []
-    for target in found:
-        counts = await supervision.count(session, target, instances)
-        counted.append((_able_to(target, counts, sent), counts))
-    for target, counts in counted:
-        await supervision.refuse_to_erase_a_task(session, target, instances, counts)
-    return Checked(sent, instances, counted, dates.due_at, dates.acknowledge_by)
+    parts = []
+    for target, named in await _shares(session, found, instances, on_dataset=sent.model is None):
+        counts = await supervision.count(session, target, named)
+        parts.append(Part(_able_to(target, counts, sent), named, counts))
+    for part in parts:
+        await supervision.refuse_to_erase_a_task(session, part.target, part.instances, part.counts)
+    return Checked(sent, instances, parts, dates.due_at, dates.acknowledge_by)
 
 
 async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
@@ -75,16 +90,18 @@ async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
         due_at=checked.due_at,
         models=[
             ModelEstimate(
-                model=target.name,
-                method=target.method,
-                guarantee=target.guarantee,
-                tasks=list(target.tasks),
-                already_forgotten=counts.settled,
-                joins_open_job=await _has_open_job(session, target),
-                visits=target.visits,
-                passes=target.visits * (checked.instances.count - counts.settled),
+                model=part.target.name,
+                method=part.target.method,
+                guarantee=part.target.guarantee,
+                tasks=list(part.target.tasks),
+                already_forgotten=part.counts.settled,
+                gone=part.counts.gone,
+                never_had=checked.instances.count - part.instances.count,
+                joins_open_job=await _has_open_job(session, part.target),
+                visits=part.target.visits,
+                passes=part.target.visits * (part.instances.count - part.counts.settled),
             )
-            for target, counts in checked.counted
+            for part in checked.parts
         ],
     )
 
@@ -93,19 +110,20 @@ async def accept(session: AsyncSession, caller: Caller, checked: Checked) -> Del
     """Record the request (one per model, below a parent, when it names a data set) and queue it."""
     sent = checked.sent
     if sent.model is not None:
-        target, counts = checked.counted[0]
-        return await _accept_for_model(session, caller, checked, target, counts, None)
+        return await _accept_for_model(session, caller, checked, checked.parts[0])
     parent = _parent_row(checked)
-    created_at = await record(session, caller, parent, checked.instances, checked.hash_key_id)
-    # The targets are in the order of the models' ids: two of these lock their jobs in the same order.
+    created_at = await record(
+        session, caller, parent, checked.instances, checked.hash_key_id, with_items=not checked.alike
+    )
+    # The parts are in the order of the models' ids: two of these lock their jobs in the same order.
     children = [
-        await _record_for_model(session, caller, checked, target, counts, parent.id)
-        for target, counts in checked.counted
+        await _record_for_model(session, caller, checked, part, parent.id) for part in checked.parts
     ]
-    for (target, _), (child, _) in zip(checked.counted, children, strict=True):
-        await _queue(session, caller, target, child)
-    view = _view(parent, checked, checked.counted[0][0], created_at, job=None)
+    for part, (child, _) in zip(checked.parts, children, strict=True):
+        await _queue(session, caller, part.target, child)
+    view = _view(parent, checked, checked.parts[0].target, created_at, job=None)
     view.model = None
+    view.dataset = checked.parts[0].target.asked
     view.children = [child.id for child, _ in children]
     settled = all(child.status == RunStatus.SUCCEEDED for child, _ in children)
     view.status = "succeeded" if settled else "queued"
@@ -117,25 +135,22 @@ async def _accept_for_model(
     session: AsyncSession,
     caller: Caller,
     checked: Checked,
-    target: Target,
-    counts: Counted,
-    parent_id: uuid.UUID | None,
+    part: Part,
 ) -> DeletionRequestView:
-    row, created_at = await _record_for_model(session, caller, checked, target, counts, parent_id)
-    job = await _queue(session, caller, target, row)
-    return _view(row, checked, target, created_at, job)
+    row, created_at = await _record_for_model(session, caller, checked, part, None)
+    job = await _queue(session, caller, part.target, row)
+    return _view(row, checked, part.target, created_at, job)
 
 
 async def _record_for_model(
     session: AsyncSession,
     caller: Caller,
     checked: Checked,
-    target: Target,
-    counts: Counted,
+    part: Part,
     parent_id: uuid.UUID | None,
 ) -> tuple[NewRow, datetime]:
     """When nothing is left to forget, the request has succeeded already, by the version that is head."""
-    settled = counts.settled == checked.instances.count
+    target, settled = part.target, part.counts.settled == part.instances.count
     row = NewRow(
         id=time_ordered_id(),
         parent_id=parent_id,
@@ -145,7 +160,7 @@ async def _record_for_model(
         scope=target.scope,
         method=target.method,
         guarantee=target.guarantee,
-        already_forgotten=counts.settled,
+        already_forgotten=part.counts.settled,
         status=RunStatus.SUCCEEDED if settled else RunStatus.QUEUED,
         result_version_id=target.head_version_id if settled else None,
         reference=checked.sent.reference,
@@ -154,7 +169,7 @@ async def _record_for_model(
         due_at=checked.due_at,
         acknowledge_by=checked.acknowledge_by,
     )
-    return row, await record(session, caller, row, checked.instances, checked.hash_key_id)
+    return row, await record(session, caller, row, part.instances, checked.hash_key_id)
 
 
 async def _queue(session: AsyncSession, caller: Caller, target: Target, row: NewRow) -> uuid.UUID | None:
@@ -173,9 +188,9 @@ async def _queue(session: AsyncSession, caller: Caller, target: Target, row: New
 
 
 def _parent_row(checked: Checked) -> NewRow:
-    first = checked.counted[0][0]
-    tasks = sorted({task for target, _ in checked.counted for task in target.tasks})
-    full = all(target.scope == "full" for target, _ in checked.counted)
+    first = checked.parts[0].target
+    tasks = sorted({task for part in checked.parts for task in part.target.tasks})
+    full = all(part.target.scope == "full" for part in checked.parts)
     return NewRow(
         id=time_ordered_id(),
         parent_id=None,
@@ -185,7 +200,7 @@ def _parent_row(checked: Checked) -> NewRow:
         scope="full" if full else "partial",
         method=checked.sent.method or first.method,
         guarantee=first.guarantee,
-        already_forgotten=min(counts.settled for _, counts in checked.counted),
+        already_forgotten=min(part.counts.settled for part in checked.parts),
         status=None,
         result_version_id=None,
         reference=checked.sent.reference,
@@ -214,6 +229,7 @@ def _view(
         guarantee=target.guarantee,
         instance_count=checked.instances.count,
         already_forgotten=row.already_forgotten,
+        never_had=None,
         reference=row.reference,
         regulation=row.regulation,
         metadata=row.metadata,
@@ -233,6 +249,27 @@ def _view(
         failed_children=None,
         descendants=None,
     )
+
+
+async def _shares(
+    session: AsyncSession, found: list[Target], instances: NamedInstances, *, on_dataset: bool
+) -> list[tuple[Target, NamedInstances]]:
+    """A request on a model names what the model learned from. One on a data set finds models on other snapshots
+    of it, too, and each gets those that its own snapshots had.
+
+    Raises `InvalidInput` (unknown_instance) and `Conflict` (no_model_ready)."""
+    if not on_dataset:
+        return [(target, instances) for target in found]
+    known = [await supervision.known_to_model(session, target.model_id, instances) for target in found]
+    learned = {position for positions in known for position in positions}
+    await supervision.refuse_unknown(session, found[0].asked_id, instances, learned)
+    if not learned:
+        raise Conflict("No ready model has learned from any of these instances.", code="no_model_ready")
+    return [
+        (target, instances if len(positions) == instances.count else instances.only(positions))
+        for target, positions in zip(found, known, strict=True)
+        if positions
+    ]
 
 
 def _able_to(target: Target, counts: Counted, sent: NewDeletionRequest) -> Target:
