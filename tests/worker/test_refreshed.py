@@ -107,9 +107,27 @@ def test_what_is_gone_at_the_source_is_retrained_and_the_ledger_goes_on(
     assert ledger(world) == {(name, task) for name in names for task in ("colour", "size")}
     assert remaining(world) == {"colour": TRAIN - 3 - 2, "size": TRAIN - 1 - 2 - 2}
 
+    ghost, parent = hash_instances(["ghost"], model.tenant_id, equipment.settings), uuid.uuid4()
+    world.execute(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
+        " hash_key_id) SELECT :p, tenant_id, dataset_id, tasks, scope, method, 3, hash_key_id"
+        " FROM deletion_requests WHERE id = :id",
+        p=parent,
+        id=waiting.id,
+    )
+    world.execute(
+        "INSERT INTO deletion_request_items SELECT :p, hash, :t FROM unnest(:all) AS hash",
+        p=parent,
+        t=model.tenant_id,
+        all=[*names[2:], *ghost],
+    )
+    world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id = :id", p=parent, id=waiting.id)
     with world.change() as session:
         told = unlearning_predicate(read_facts(session, waiting.id), "http://lethe")
     assert told["data"]["gone_at_source"] == 1
+    assert told["data"]["gone_hashes"] == [names[2].hex()]
+    assert told["request"]["never_had"] == {"count": 1, "hashes": [ghost[0].hex()]}
+    assert any("Anything about 1 more instances" in sentence for sentence in told["does_not_prove"])
     assert told["supervision"]["forgotten_by_this_version"] == 4
     assert any("deleted at the source before this" in sentence for sentence in told["does_not_prove"])
     assert "gone_at_source" not in told["run"]
