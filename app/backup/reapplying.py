@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.audit import audit_entry, event
+from app.core.bundling import reopened
 from app.core.database import transaction
 from app.core.hashing import advance_hashes
 from app.core.journal import Entry, read_entries
@@ -136,6 +137,7 @@ def _reapply(session: Session, entry: Entry, settings: Settings, done: Reapplied
     left_out = ("instances", "cancelled", "parent", "others")
     session.execute(_QUEUE, {name: values[name] for name in values if name not in left_out})
     session.execute(_ITEMS, {name: values[name] for name in ("id", "tenant_id", "instances")})
+    session.execute(reopened([entry.id]))
     _tell(session, entry.tenant_id, entry.id, "queued")
     done.queued += 1
 
@@ -187,9 +189,7 @@ def _tell_of_notice(
 ) -> None:
     notices = {name: told.get(name) for name in ("acknowledged_at", "extension")}
     session.execute(event(tenant_id, request_id, "deadline.reapplied", by="journal", **notices))
-    session.execute(
-        audit_entry(tenant_id, ACTOR, "deletion_request.notice_reapplied", request_id, **notices)
-    )
+    session.execute(audit_entry(tenant_id, ACTOR, "deletion_request.notice_reapplied", request_id, **notices))
 
 
 def _under_key_of(session: Session, entry: Entry, settings: Settings) -> Entry:

@@ -63,6 +63,18 @@ def of_unlearning(
     return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, *others, OLD_VERSIONS, *ALWAYS]
 
 
+def of_parts(not_done: int) -> list[str]:
+    """Of a request on a data set. `not_done`: parts that failed or were taken back."""
+    return [
+        "That these are all models that ever learned from the data: it names those that the service has, on "
+        "every snapshot of the data that was registered as one, when it was issued.",
+        *[
+            "That anything was forgotten in the parts that failed or were taken back: nothing was. There are "
+            f"{not_done} of them."
+        ][: bool(not_done)],
+    ]
+
+
 def of_disposal(erased: bool) -> list[str]:
     if erased:
         return [

@@ -116,9 +116,7 @@ async def accept(session: AsyncSession, caller: Caller, checked: Checked) -> Del
         session, caller, parent, checked.instances, checked.hash_key_id, with_items=not checked.alike
     )
     # The parts are in the order of the models' ids: two of these lock their jobs in the same order.
-    children = [
-        await _record_for_model(session, caller, checked, part, parent.id) for part in checked.parts
-    ]
+    children = [await _record_for_model(session, caller, checked, part, parent.id) for part in checked.parts]
     for part, (child, _) in zip(checked.parts, children, strict=True):
         await _queue(session, caller, part.target, child)
     view = _view(parent, checked, checked.parts[0].target, created_at, job=None)

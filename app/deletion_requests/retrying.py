@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry
+from app.core.bundling import reopened
 from app.core.errors import Conflict
 from app.deletion_requests import service
 from app.jobs.opening import join_or_open
@@ -35,6 +36,7 @@ async def retry(session: AsyncSession, caller: Caller, request_id: uuid.UUID) ->
             "destroyed model nothing can).",
             code="nothing_to_retry",
         )
+    await session.execute(reopened([each.id for each in failed]))
     await session.execute(
         audit_entry(
             caller.tenant_id,

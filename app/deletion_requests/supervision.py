@@ -103,9 +103,7 @@ class Counted:
     gone: int
 
 
-async def known_to_model(
-    session: AsyncSession, model_id: uuid.UUID, instances: NamedInstances
-) -> list[int]:
+async def known_to_model(session: AsyncSession, model_id: uuid.UUID, instances: NamedInstances) -> list[int]:
     """Positions of those that any snapshot has which the model learned from."""
     bound = {"packed": instances.packed, "instance_count": instances.count, "model_id": model_id}
     return list((await session.execute(_KNOWN_TO_MODEL, bound)).scalars())

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.audit import audit_entry, event
+from app.core.bundling import reopened
 from app.core.database import transaction
 from app.core.logging import get_logger
 from app.core.rows import AnyRow
@@ -119,6 +120,7 @@ def _give_child(
         session.execute(_CHILD, values)
         session.execute(_ITEMS, values)
         session.execute(_KEEP_ALL, {"id": request.id})
+        session.execute(reopened([child_id]))
         told = {"request": str(request.id), "model": str(model.id)}
         session.execute(event(model.tenant_id, request.id, "child.added", child=str(child_id), **told))
         session.execute(audit_entry(model.tenant_id, ACTOR, "deletion_request.fan_out", child_id, **told))

@@ -118,7 +118,9 @@ async def test_a_request_finds_models_that_were_registered_on_another_snapshot(
     made = (await client.post("/v1/deletion-requests", json=body)).json()
     assert (made["dataset"], made["instance_count"]) == ("scans-2", 2)
     shown = [(await client.get(f"/v1/deletion-requests/{each}")).json() for each in made["children"]]
-    assert [(each["model"], each["dataset"], each["instance_count"], each["never_had"]) for each in shown] == [
+    assert [
+        (each["model"], each["dataset"], each["instance_count"], each["never_had"]) for each in shown
+    ] == [
         ("reader", "scans", 2, 0),
         ("second", "scans-2", 1, 1),
         ("third", "scans-3", 1, 1),

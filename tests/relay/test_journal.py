@@ -118,7 +118,7 @@ def test_notice_that_is_given_while_the_entry_is_written_is_written_too(
     world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id <> :p", p=parent)
     notices = [
         ("UPDATE deletion_requests SET acknowledged_at = now(), journaled_at = NULL", request.id),
-        ("UPDATE deletion_requests SET extension = '{\"reason\": \"r\"}', journaled_at = NULL", request.id),
+        ('UPDATE deletion_requests SET extension = \'{"reason": "r"}\', journaled_at = NULL', request.id),
         ("UPDATE deletion_requests SET acknowledged_at = now(), journaled_at = NULL", parent),
     ]
 
