@@ -141,7 +141,9 @@ def _on(
     owner = create_engine(make_url(database.owner_url), pool_pre_ping=True)
     keeper = Keeper([api, relay, *own])
     keeper.start()
-    service = Service(folder, f"http://127.0.0.1:{port}", postgres, redis, owner, api, relay, own, common, receiver)
+    service = Service(
+        folder, f"http://127.0.0.1:{port}", postgres, redis, owner, api, relay, own, common, receiver
+    )
     try:
         service.wait_until_ready()
         yield service

@@ -100,8 +100,8 @@ class DeletionRequest(Identified, Base):
     # The least that was asked for: empirical, or exact, which only retraining gives.
     guarantee: Mapped[str] = mapped_column(Text, server_default="empirical", sort_order=7)
 
-    # Of a request on a data set: when it was last stated which parts it has. Cleared by whoever adds or reopens
-    # a part.
+    # Of a request on a data set: when it was last stated which parts it has. Cleared by whoever adds or
+    # reopens a part.
     bundled_at: Mapped[datetime | None] = mapped_column(sort_order=8)
 
     __table_args__ = (

@@ -42,8 +42,8 @@ _BUNDLE_ANSWER: dict[int | str, dict[str, Any]] = {
     responses=_BUNDLE_ANSWER | errors(404, 409, 422),
 )
 async def get_certificates(caller: RequestsRead, session: Session, request_id: uuid.UUID) -> Response:
-    """All that was signed about a request, as one file: an in-toto bundle. Of a request on a data set its first
-    line names the parts, one per model, and every other line is a certificate of one of them. `lethe verify`
+    """All that was signed about a request, as one file: an in-toto bundle. Of a request on a data set its
+    first line names the parts, one per model, and each other line is a certificate of one. `lethe verify`
     notices every changed byte, and every part that is missing."""
     content = await service.bundle(session, caller, request_id)
     headers = {"Cache-Control": "private, no-cache"}

@@ -71,8 +71,8 @@ async def find(session: AsyncSession, caller: Caller, request_id: uuid.UUID, kin
 
 
 async def bundle(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -> bytes:
-    """All that was signed about a request and its parts: an in-toto bundle, one envelope per line. Of a request
-    on a data set the first line names the parts.
+    """All that was signed about a request and its parts: an in-toto bundle, one envelope per line. Of a
+    request on a data set the first line names the parts.
 
     Raises as `find` does."""
     request = await deletion_requests.row_of(session, caller, request_id)

@@ -1,4 +1,4 @@
-"""A part of a request on a data set is under way again: what was stated of all of its parts no longer holds."""
+"""A part of a request on a data set is under way again: what was stated of its parts no longer holds."""
 
 import uuid
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The journal of deletions: one object per deletion request, in the storage and not in the database.
 
 A database that is restored from a backup has forgotten who asked to be forgotten since. The journal has not:
-it names everything that is needed to ask again, and what notice the person was given. Instances are in it as keyed hashes, as in the database.
+it names everything that is needed to ask again, and what notice the person was given. Instances are in it as
+keyed hashes, as in the database.
 
 Beside it, per tenant, the newest signed checkpoint of the audit log: a restored log ends before it, and goes
 another way from there; so that this can be said, and told from forgery.
@@ -52,7 +53,7 @@ class Entry:
     # Of a request on a data set's: that request itself, which has no entry of its own.
     parent: dict[str, Any] | None = None
     guarantee: str = "empirical"  # entries of earlier days have none of what follows
-    # That the person was told of the receipt; that they were told that it takes longer, and `due_at` is later.
+    # That the person was told of the receipt; and that it takes longer, which `due_at` has in it.
     acknowledged_at: str | None = None
     extension: dict[str, Any] | None = None
     # Of that request on a data set: the instances that are not in this part of it.

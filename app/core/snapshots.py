@@ -14,7 +14,7 @@ older AS (
   SELECT d.id FROM datasets d JOIN family ON d.refreshes_id = family.id
 )
 """
-"""Terms of a WITH RECURSIVE: `family` has the ids of all snapshots of the data that `:dataset_id` is one of."""
+"""Terms of a WITH RECURSIVE: `family` has the ids of all snapshots of the data of `:dataset_id`."""
 
 LEARNED_FROM = """
 SELECT learner.dataset_id, now() AS left_at FROM registered_models AS learner WHERE learner.id = {model}

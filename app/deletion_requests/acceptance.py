@@ -252,8 +252,8 @@ def _view(
 async def _shares(
     session: AsyncSession, found: list[Target], instances: NamedInstances, *, on_dataset: bool
 ) -> list[tuple[Target, NamedInstances]]:
-    """A request on a model names what the model learned from. One on a data set finds models on other snapshots
-    of it, too, and each gets those that its own snapshots had.
+    """A request on a model names what the model learned from. One on a data set finds models on other
+    snapshots of it, too, and each gets those that its own snapshots had.
 
     Raises `InvalidInput` (unknown_instance) and `Conflict` (no_model_ready)."""
     if not on_dataset:

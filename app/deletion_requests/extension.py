@@ -29,7 +29,8 @@ WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id) AND acknowledged_
 """)
 # A request on a data set is in the journal with each of its parts.
 _JOURNAL_AGAIN = text("""
-UPDATE deletion_requests SET journaled_at = NULL WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id)
+UPDATE deletion_requests SET journaled_at = NULL
+WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id)
 """)
 _LOCK_JOBS = text("""
 SELECT id FROM jobs WHERE id IN (

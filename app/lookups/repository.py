@@ -57,7 +57,7 @@ ORDER BY named.position, m.name, t.position
 _KEYS = text(f"""
 WITH RECURSIVE {FAMILY}
 SELECT count(DISTINCT hash_key_id) FROM datasets WHERE id IN (SELECT id FROM family)
-""")  # noqa: S608 (constants of ours)
+""")
 
 
 async def under_one_key(session: AsyncSession, tenant_id: uuid.UUID, dataset_id: uuid.UUID) -> bool:

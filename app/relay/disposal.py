@@ -31,7 +31,7 @@ _UNREFERENCED = """
   )
 """
 # Stored bytes come to be referred to in the transaction that marks them as stored: unreferenced ones are
-# superseded snapshots, or belong to a job that is over. What a job was left with is kept by a hold on its model.
+# superseded snapshots, or belong to a job that is over. What a job was left with a hold on its model keeps.
 _STORED = f"""
 SELECT artifact.id FROM artifacts AS artifact WHERE artifact.state = 'stored' AND {_UNREFERENCED}
 """  # noqa: S608 (a constant of this file)
@@ -117,7 +117,10 @@ def _remove(
     try:
         with transaction(sessions, "discard") as session:
             session.execute(_LOCK_MODEL, {"id": artifact_id})
-            if state == ArtifactState.STORED and session.scalar(_STILL_AN_ORPHAN, {"id": artifact_id}) is None:
+            if (
+                state == ArtifactState.STORED
+                and session.scalar(_STILL_AN_ORPHAN, {"id": artifact_id}) is None
+            ):
                 return False
             removed = discard_artifact(session, storage, artifact_id, only=state)
     except (StorageError, OSError) as error:

@@ -1,5 +1,5 @@
-"""What was asked to be forgotten enters the journal in the storage, soon after it was accepted; and again when
-it is taken back, or notice of it was given."""
+"""What was asked to be forgotten enters the journal in the storage, soon after it was accepted; and again
+when it is taken back, or notice of it was given."""
 
 import json
 import uuid

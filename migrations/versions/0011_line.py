@@ -1,4 +1,4 @@
-"""Statements that name the parts of a request on a data set; and an index for finding the snapshots of one data.
+"""Statements that name the parts of a request on a data set; an index for finding the snapshots of one data.
 
 The check is validated, and indexes are made, without locking anybody out. Each step may run twice.
 
@@ -33,8 +33,8 @@ def upgrade() -> None:
     )
     op.execute(
         "ALTER TABLE certificates ADD CONSTRAINT ck_certificates_of_a_version"
-        " CHECK ((kind = 'parts') = (version_id IS NULL) AND (kind = 'parts') = (registered_model_id IS NULL))"
-        " NOT VALID"
+        " CHECK ((kind = 'parts') = (version_id IS NULL)"
+        " AND (kind = 'parts') = (registered_model_id IS NULL)) NOT VALID"
     )
     with outside_of_a_transaction():
         op.execute("ALTER TABLE certificates VALIDATE CONSTRAINT ck_certificates_kind")

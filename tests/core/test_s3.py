@@ -56,7 +56,13 @@ def test_bytes_come_back_whole_and_in_part(storage: Storage, tmp_path: Path) -> 
     written = storage.put(PATH, (CONTENT[at : at + 65536] for at in range(0, len(CONTENT), 65536)))
     assert (written.size, storage.size(PATH)) == (len(CONTENT), len(CONTENT))
     assert storage.measure(PATH).sha256 == written.sha256
-    for start, end in ((0, 1), (CHUNK - 1, CHUNK + 1), (PART - 3, PART + 3), (5, 5), (len(CONTENT) - 9, None)):
+    for start, end in (
+        (0, 1),
+        (CHUNK - 1, CHUNK + 1),
+        (PART - 3, PART + 3),
+        (5, 5),
+        (len(CONTENT) - 9, None),
+    ):
         assert b"".join(storage.read(PATH, start, end)) == CONTENT[start:end]
     assert storage.copy_to(PATH, tmp_path / "copy").sha256 == written.sha256
     assert list(storage.list("tenant")) == [PATH]

@@ -112,7 +112,8 @@ def test_notice_that_is_given_while_the_entry_is_written_is_written_too(
     parent = uuid.uuid4()
     world.execute(
         "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
-        " hash_key_id) SELECT :p, tenant_id, dataset_id, tasks, scope, method, 1, 'k1' FROM deletion_requests",
+        " hash_key_id) SELECT :p, tenant_id, dataset_id, tasks, scope, method, 1, 'k1'"
+        " FROM deletion_requests",
         p=parent,
     )
     world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id <> :p", p=parent)

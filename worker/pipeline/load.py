@@ -141,8 +141,8 @@ class Loaded:
 
 
 def load(running: Running) -> Loaded:
-    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, …; and `Stopped`, when requests were
-    left to retraining: what they name is no longer in the data, and this job unlearns step by step."""
+    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, …; and `Stopped`, when requests
+    were left to retraining: what they name is no longer in the data, and this job unlearns step by step."""
     claim = running.claim
     if claim.registered_model_id is None or claim.base_version_id is None:
         raise Refused("model_not_ready", "The model has no published version to start from.")

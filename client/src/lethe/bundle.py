@@ -1,4 +1,4 @@
-"""In-toto bundles: one signed statement per line, in any order (in-toto attestation framework, spec/v1/bundle.md).
+"""In-toto bundles: one signed statement per line, in any order (in-toto attestation, spec/v1/bundle.md).
 
 A bundle is not signed as a whole. That of a request on a data set has a statement that names the parts of the
 request and the digest of each one's certificate: what is missing, or was put in, is seen by it. Stricter than
@@ -21,12 +21,12 @@ DISPOSAL = "urn:lethe:statement:disposal:v1"
 
 
 def is_bundle(file: Path, content: bytes) -> bool:
-    """By its name, or its lines: a certificate in canonical JSON has no line break in it, nor after it."""
+    """By its name or its lines: a certificate in canonical JSON has no line break in it, nor after it."""
     return file.suffix == ".jsonl" or b"\n" in content[:-1]
 
 
 def open_bundle(content: bytes, keys: list[SSlibKey]) -> dict[int, Statement]:
-    """The statements by the number of their line. Raises `NotVerified`: of some line, or of what is missing."""
+    """The statements by the number of their line. Raises `NotVerified`: of a line, or of what is missing."""
     if not content.endswith(b"\n"):
         raise NotVerified("The bundle does not end with a line break: its end was cut off.")
     lines = content[:-1].split(b"\n")
@@ -41,8 +41,8 @@ def open_bundle(content: bytes, keys: list[SSlibKey]) -> dict[int, Statement]:
         _compare_parts(opened, digests, stated[0])
     elif len({statement.predicate["request"]["id"] for statement in opened.values()}) > 1:
         raise NotVerified(
-            "The bundle has certificates of several requests, and no statement that names them as the parts of "
-            "one: it was left out."
+            "The bundle has certificates of several requests, and no statement that names them as the parts "
+            "of one: it was left out."
         )
     return opened
 
@@ -54,12 +54,14 @@ def tell_parts(statement: Statement, findings: Findings, where: str) -> None:
     named = f"request {request['id']}" + (f" ({request['reference']})" if request.get("reference") else "")
     done = [part for part in parts if part["certificate"] is not None]
     findings.proven += [
-        f"{where}The service states: {named} of {request['received_at']} named {request['instances']['count']} "
-        f"instances of the data set {predicate['dataset']['name']}, and has {len(parts)} parts, one per model.",
+        f"{where}The service states: {named} of {request['received_at']} named "
+        f"{request['instances']['count']} instances of the data set {predicate['dataset']['name']}, and has "
+        f"{len(parts)} parts, one per model.",
         f"{where}The certificate of each of the {len(done)} parts that were carried out is here.",
     ]
     findings.not_proven += [
-        f"That anything was forgotten by the model {part['model']}: part {part['request']} is {part['status']}."
+        f"That anything was forgotten by the model {part['model']}: part {part['request']} is "
+        f"{part['status']}."
         for part in parts
         if part["certificate"] is None
     ]
@@ -81,13 +83,14 @@ def _compare_parts(opened: Mapping[int, Statement], digests: Mapping[int, str], 
     for digest, part in certified.items():
         if digest not in here:
             raise NotVerified(
-                f"The bundle lacks the certificate of part {part['request']} (model {part['model']}), which the "
-                f"statement in line {stated} names."
+                f"The bundle lacks the certificate of part {part['request']} (model {part['model']}), which "
+                f"the statement in line {stated} names."
             )
     ids = {part["request"] for part in certified.values()}
     for number, statement in opened.items():
         belongs = number == stated or statement.predicate["request"]["id"] in ids
         if not belongs or (statement.type == UNLEARNING and digests[number] not in certified):
             raise NotVerified(
-                f"Line {number} of the bundle is no part of the request that line {stated} names: it was put in."
+                f"Line {number} of the bundle is no part of the request that line {stated} names: it was put "
+                "in."
             )

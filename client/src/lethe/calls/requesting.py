@@ -137,8 +137,8 @@ def certificate(
 
 
 def certificates(request: UUID | str, *, timeout: float = 30.0) -> Plan[bytes]:
-    """All that was signed about the request, one envelope per line (an in-toto bundle): of a request on a data
-    set the certificates of all its parts, and what names them. Keep it as it comes, too."""
+    """All that was signed about the request, one envelope per line (an in-toto bundle): of a request on a
+    data set the certificates of all its parts, and what names them. Keep it as it comes, too."""
     return _signed(Outgoing("GET", f"{_path(request)}/certificates"), timeout)
 
 
