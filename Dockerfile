@@ -26,7 +26,7 @@ ENV PYTHONUNBUFFERED=1 \
 RUN groupadd --gid 10001 lethe \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin lethe \
  && install --directory --owner=lethe --group=lethe --mode=0750 \
-        /var/lib/lethe /var/lib/lethe/storage /var/lib/lethe/cache
+        /var/lib/lethe /var/lib/lethe/storage /var/lib/lethe/cache /var/lib/lethe/keys
 
 WORKDIR /srv/lethe
 

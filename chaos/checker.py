@@ -11,6 +11,7 @@ from typing import Any
 
 from chaos.audit_chain import broken_chains
 from models.states import JOB, REQUEST, RunStatus
+from tests.webhooks.receiver import Receiver
 
 Query = Callable[..., list[Any]]
 
@@ -30,6 +31,7 @@ def broken_promises(rows: Query, storage: Path, accepted: Sequence[str], max_att
         *_audit(rows),
         *broken_chains(rows),
         *_artifacts(rows, storage),
+        *_deliveries(rows),
     ]
 
 
@@ -43,6 +45,18 @@ def doubled_versions(rows: Query) -> int:
     """Jobs with more than one version, and requests that more than one version was made for."""
     jobs = rows("SELECT job_id FROM model_versions WHERE job_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1")
     return len(jobs) + sum(count > 1 for count in _versions_of_requests(rows).values())
+
+
+def undelivered(rows: Query, receiver: Receiver) -> list[str]:
+    """Events that are marked as delivered, and never came."""
+    came = {each.headers["webhook-id"] for each in receiver.received}
+    [(marked,)] = rows("SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'")
+    return [f"{marked} events were delivered, and {len(came)} came"] if marked > len(came) else []
+
+
+def _deliveries(rows: Query) -> Iterator[str]:
+    for row in rows("SELECT status, count(*) FROM webhook_deliveries WHERE status <> 'delivered' GROUP BY 1"):
+        yield f"{row.count} deliveries of webhooks are {row.status}"
 
 
 def _lost(rows: Query, accepted: Sequence[str]) -> Iterator[str]:

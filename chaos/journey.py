@@ -1,6 +1,7 @@
 """Tenants, data and models, registered over HTTP while the faults go on."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import httpx
 from chaos.service import Service
 from tests.worker.tiny import NETWORK, RECIPE, TASKS, TRAIN, Tiny
 
+# No candidate keeps its bounds: both rungs are tried, and then the job fails.
+CLIMBING = {"gates": {"retained_drop": -100.0}, "on_miss": ["larger_budget", "fail"], "budget_factor": 2}
 GATES = {"retained_drop": 100.0, "unnamed_drop": 100.0, "forget_excess": 100.0}
 UNSETTLED = ("validating", "awaiting_checkpoint")
 
@@ -65,7 +68,16 @@ def register_data(caller: Caller, name: str, tiny: Tiny) -> None:
     _follow(caller, f"/v1/datasets/{name}")
 
 
-def register_model(caller: Caller, name: str, dataset: str, method: str, tiny: Tiny) -> Subject:
+def register_webhook(caller: Caller, url: str) -> None:
+    """Of everything that happens to the tenant."""
+    answer = caller.call("POST", "/v1/webhooks", json={"url": url})
+    if answer.status_code != 201:
+        raise GaveUp(f"a webhook was refused: {answer.text}")
+
+
+def register_model(
+    caller: Caller, name: str, dataset: str, method: str, tiny: Tiny, policy: Mapping[str, Any] = {}
+) -> Subject:
     """Sent again and again until it is there: what a fault swallowed the answer of was done, or was not."""
     body = {
         "name": name,
@@ -73,7 +85,7 @@ def register_model(caller: Caller, name: str, dataset: str, method: str, tiny: T
         "tasks": [{"name": task.name, "kind": task.kind, "outputs": task.outputs} for task in TASKS],
         "dataset": dataset,
         "recipe": RECIPE,
-        "policy": {"method": method, "visits": 4, "gates": GATES},
+        "policy": {"method": method, "visits": 4, "gates": GATES} | dict(policy),
     }
     answer = caller.call("POST", "/v1/models", json=body)
     if answer.status_code not in (201, 409):

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos.checker import broken_promises, doubled_versions, lost_requests
+from chaos.checker import broken_promises, doubled_versions, lost_requests, undelivered
 from chaos.faults import KINDS, NotStruck, drawn
-from chaos.journey import Caller, Subject, register_data, register_model
+from chaos.journey import CLIMBING, Caller, Subject, register_data, register_model, register_webhook
 from chaos.recovery import seconds_until_settled
 from chaos.service import LEASE_SECONDS, SETTINGS, Service, serving
 from chaos.stream import Stream
@@ -20,7 +20,7 @@ from tests.worker.tiny import Tiny, make_tiny
 METHODS = ("retrain", "interference_aware")
 TENANTS = ("acme", "globex")
 LONGEST_RECOVERY = 90.0
-SECONDS_TO_TIDY = 40.0
+SECONDS_TO_TIDY = 90.0  # a delivery whose relay died is taken up again after its lease
 Say = Callable[[str], None]
 
 
@@ -63,15 +63,18 @@ def run_seed(seed: int, faults: int, say: Say, kinds: tuple[str, ...] | None = N
         folder.chmod(0o755)
         (folder / "data").mkdir()
         tiny = make_tiny(folder / "data")
-        with serving(folder) as service, _stream(service, tiny, chance) as stream:
+        with serving(folder) as service, _stream(service, tiny, chance, kinds) as stream:
             struck = list(_strike(service, stream, chance, faults, say, kinds))
             stream.stop()
             return _verdict(service, stream, seed, struck, begin)
 
 
 @contextmanager
-def _stream(service: Service, tiny: Tiny, chance: random.Random) -> Iterator[Stream]:
-    """Two tenants with a model for each method, and a third whose model is there to be damaged."""
+def _stream(
+    service: Service, tiny: Tiny, chance: random.Random, kinds: tuple[str, ...] | None
+) -> Iterator[Stream]:
+    """Two tenants with a model for each method, one with a webhook and one with a model whose candidates all
+    miss; and a third whose model is there to be damaged."""
     callers = [Caller(service, tenant, tiny.folder) for tenant in (*TENANTS, "victim")]
     for caller in callers:
         register_data(caller, "data", tiny)
@@ -80,6 +83,9 @@ def _stream(service: Service, tiny: Tiny, chance: random.Random) -> Iterator[Str
         for caller in callers[:-1]
         for method in METHODS
     ]
+    subjects.append(register_model(callers[1], "climbing", "data", METHODS[1], tiny, CLIMBING))
+    if kinds is None or any("delivery" in kind for kind in kinds):  # whose leases are long
+        register_webhook(callers[0], service.receiver.url)
     victim = register_model(callers[-1], "victim", "data", METHODS[0], tiny)
     stream = Stream(subjects, victim, tiny, random.Random(chance.random()))
     stream.start()
@@ -132,6 +138,7 @@ def _verdict(service: Service, stream: Stream, seed: int, struck: list[Struck], 
         time.monotonic() < deadline
     ):
         time.sleep(1.0)
+    broken += undelivered(service.rows, service.receiver)
     late = [each for each in struck if each.recovery is None]
     return Verdict(
         seed=seed,

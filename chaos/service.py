@@ -18,6 +18,7 @@ from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer
 from chaos.processes import Keeper, Program
 from tests.database import Database, build_template, temporary_database
+from tests.webhooks.receiver import Receiver
 
 WORKERS = 2
 LEASE_SECONDS = 3.0
@@ -31,6 +32,8 @@ SETTINGS = {
     "LETHE_DEVICE": "cpu",
     "LETHE_AUDIT_CHECKPOINT_SECONDS": "1",
     "LETHE_SIGNING_KEY": "8899aabbccddeeff0011223344556677" * 2,
+    "LETHE_WEBHOOK_KEY": "ccddeeff001122334455667788990011" * 2,
+    "LETHE_WEBHOOK_TOTAL_SECONDS": "2",
     "LETHE_HASH_KEY": "00112233445566778899aabbccddeeff" * 2,
     # Small data sets, of which the stream takes much, and faster than any client should.
     "LETHE_APPROVAL_SHARE": "1",
@@ -56,6 +59,7 @@ class Service:
     relay: Program
     workers: tuple[Program, ...]
     environment: dict[str, str]
+    receiver: Receiver
 
     @property
     def storage(self) -> Path:
@@ -104,18 +108,24 @@ def serving(folder: Path, workers: int = WORKERS) -> Iterator[Service]:
         RedisServer(folder / "redis") as redis,
     ):
         build_template(postgres.superuser_url)
-        with temporary_database(postgres.superuser_url) as url:
-            yield from _on(folder, Database(url), postgres, redis, workers)
+        with temporary_database(postgres.superuser_url) as url, Receiver() as receiver:
+            yield from _on(folder, Database(url), postgres, redis, workers, receiver)
 
 
 def _on(
-    folder: Path, database: Database, postgres: PostgresServer, redis: RedisServer, workers: int
+    folder: Path,
+    database: Database,
+    postgres: PostgresServer,
+    redis: RedisServer,
+    workers: int,
+    receiver: Receiver,
 ) -> Iterator[Service]:
     port = free_port()
     common = SETTINGS | {
         "LETHE_DATABASE_URL": database.app_url,
         "LETHE_BROKER_URL": redis.url,
         "LETHE_STORAGE_URL": f"file://{folder}/storage",
+        "LETHE_WEBHOOK_INNER_RECEIVERS": f"127.0.0.1:{receiver.port}",
         "LETHE_CACHE_FOLDER": f"{folder}/cache",
         "LETHE_FAILPOINTS": f"{folder}/failpoints",
         "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
@@ -137,7 +147,9 @@ def _on(
     owner = create_engine(make_url(database.owner_url), pool_pre_ping=True)
     keeper = Keeper([api, relay, *own])
     keeper.start()
-    service = Service(folder, f"http://127.0.0.1:{port}", postgres, redis, owner, api, relay, own, common)
+    service = Service(
+        folder, f"http://127.0.0.1:{port}", postgres, redis, owner, api, relay, own, common, receiver
+    )
     try:
         service.wait_until_ready()
         yield service

@@ -28,8 +28,9 @@ class Certificate(Identified, Base):
 
     tenant_id: Mapped[uuid.UUID]
     deletion_request_id: Mapped[uuid.UUID]
-    registered_model_id: Mapped[uuid.UUID]
-    version_id: Mapped[uuid.UUID]  # the version by which the request was done
+    # The version by which the request was done; none for a request on a data set, whose parts have theirs.
+    registered_model_id: Mapped[uuid.UUID | None]
+    version_id: Mapped[uuid.UUID | None]
     kind: Mapped[str] = mapped_column(Text)
     envelope: Mapped[str] = mapped_column(Text)
     key_id: Mapped[str] = mapped_column(References("signing_keys.key_id"))
@@ -43,5 +44,9 @@ class Certificate(Identified, Base):
             ["tenant_id", "registered_model_id", "version_id"],
             ["model_versions.tenant_id", "model_versions.registered_model_id", "model_versions.id"],
         ),
-        CheckConstraint("kind IN ('unlearning', 'disposal')", name="kind"),
+        CheckConstraint("kind IN ('unlearning', 'disposal', 'parts')", name="kind"),
+        CheckConstraint(
+            "(kind = 'parts') = (version_id IS NULL) AND (kind = 'parts') = (registered_model_id IS NULL)",
+            name="of_a_version",
+        ),
     )

@@ -3,7 +3,16 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, ForeignKeyConstraint, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, one_of
@@ -36,6 +45,7 @@ class Dataset(Identified, Base):
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("tenant_id", "name"),
         ForeignKeyConstraint(["tenant_id", "refreshes_id"], ["datasets.tenant_id", "datasets.id"]),
+        Index("ix_datasets_refreshes_id", "refreshes_id", postgresql_where=text("refreshes_id IS NOT NULL")),
         CheckConstraint(one_of("status", DatasetStatus), name="status"),
         CheckConstraint(
             "status <> 'ready' OR (fingerprint IS NOT NULL AND instance_count > 0 AND targets IS NOT NULL)",

@@ -105,6 +105,10 @@ class DeletionRequest(Identified, Base):
     # A person's word begins the counts anew: what is taken from the model is counted from the last one on.
     approved_at: Mapped[datetime | None] = mapped_column(sort_order=9)
 
+    # Of a request on a data set: when it was last stated which parts it has. Cleared by whoever adds or
+    # reopens a part.
+    bundled_at: Mapped[datetime | None] = mapped_column(sort_order=8)
+
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
         ForeignKeyConstraint(
@@ -163,6 +167,11 @@ class DeletionRequest(Identified, Base):
             postgresql_where=text(
                 "status = 'succeeded' AND certified_version_id IS DISTINCT FROM result_version_id"
             ),
+        ),
+        Index(
+            "ix_deletion_requests_unbundled",
+            "id",
+            postgresql_where=text("registered_model_id IS NULL AND bundled_at IS NULL"),
         ),
         Index("ix_deletion_requests_unjournaled", "id", postgresql_where=text(UNJOURNALED)),
         Index("ix_deletion_requests_of_models", "registered_model_id", "created_at"),

@@ -69,6 +69,7 @@ def reapply() -> None:
     engine.dispose()
     typer.echo(f"{lost} audit logs go on from an older end than was signed, and say so.")
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
+    typer.echo(f"{done.noticed} requests have the notice again that was given of their dates.")
     for request in done.impossible:
         typer.echo(f"Request {request} names a model that the backup does not have: register it again.")
     for path in done.damaged:

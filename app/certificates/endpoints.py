@@ -29,6 +29,27 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     }
 }
 
+# As the in-toto attestation framework has it (spec/v1/bundle.md): JSON Lines of envelopes.
+BUNDLE = "application/vnd.in-toto.bundle"
+_BUNDLE_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A DSSE envelope per line", "content": {BUNDLE: {"schema": {"type": "string"}}}}
+}
+
+
+@router.get(
+    "/{request_id}/certificates",
+    response_class=Response,
+    responses=_BUNDLE_ANSWER | errors(404, 409, 422),
+)
+async def get_certificates(caller: RequestsRead, session: Session, request_id: uuid.UUID) -> Response:
+    """All that was signed about a request, as one file: an in-toto bundle. Of a request on a data set its
+    first line names the parts, one per model, and each other line is a certificate of one. `lethe verify`
+    notices every changed byte, and every part that is missing."""
+    content = await service.bundle(session, caller, request_id)
+    headers = {"Cache-Control": "private, no-cache"}
+    headers["Content-Disposition"] = f'attachment; filename="deletion-{request_id}.intoto.jsonl"'
+    return Response(content, headers=headers, media_type=BUNDLE)
+
 
 @router.get(
     "/{request_id}/certificate",

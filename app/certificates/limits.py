@@ -35,11 +35,18 @@ NOTHING_LEFT = (
 )
 
 
-def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, Any]], gone: int) -> list[str]:
+def of_unlearning(
+    outcome: str, guarantee: str | None, own: Iterable[dict[str, Any]], gone: int, never_had: int
+) -> list[str]:
     """`own`: the report's entries about this request, one per task. `gone`: instances that were no longer in
-    the data."""
+    the data. `never_had`: those of the request on the data set that are no part of this one."""
+    others = [
+        f"Anything about {never_had} more instances that the request on the data set named. None of the "
+        "snapshots that this model learned from had them; models that learned from others have certificates "
+        "of their own."
+    ][: bool(never_had)]
     if outcome == "nothing_left":
-        return [NOTHING_LEFT, OLD_VERSIONS, *ALWAYS]
+        return [NOTHING_LEFT, *others, OLD_VERSIONS, *ALWAYS]
     small = [
         f"What became of these {entry['instances']} instances alone, for the task {entry['task']}: so few "
         f"cannot be measured by themselves. The figures are those of the {entry['measured_on']} that were "
@@ -53,7 +60,19 @@ def of_unlearning(outcome: str, guarantee: str | None, own: Iterable[dict[str, A
             "this version was made, so that nothing could be measured on them. The version was trained anew, "
             "on data that does not have them."
         )
-    return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, OLD_VERSIONS, *ALWAYS]
+    return [*(EXACT if guarantee == "exact" else EMPIRICAL), *small, *others, OLD_VERSIONS, *ALWAYS]
+
+
+def of_parts(not_done: int) -> list[str]:
+    """Of a request on a data set. `not_done`: parts that failed or were taken back."""
+    return [
+        "That these are all models that ever learned from the data: it names those that the service has, on "
+        "every snapshot of the data that was registered as one, when it was issued.",
+        *[
+            "That anything was forgotten in the parts that failed or were taken back: nothing was. There are "
+            f"{not_done} of them."
+        ][: bool(not_done)],
+    ]
 
 
 def of_disposal(erased: bool) -> list[str]:

@@ -27,6 +27,21 @@ WHERE r.tenant_id = :tenant_id AND r.id = ANY(CAST(:ids AS uuid[])) AND r.status
 ORDER BY r.id
 """)
 
+# Of a request on a data set the newest statement of its parts, unless one of them was opened again since.
+_BUNDLE = text("""
+SELECT r.status, c.envelope FROM deletion_requests r
+LEFT JOIN certificates c ON c.deletion_request_id = r.id AND (
+  c.version_id = r.result_version_id
+  OR r.bundled_at IS NOT NULL AND c.id = (
+    SELECT newest.id FROM certificates newest
+    WHERE newest.deletion_request_id = r.id AND newest.kind = 'parts' ORDER BY newest.id DESC LIMIT 1
+  )
+)
+WHERE r.tenant_id = :tenant_id AND r.id = ANY(CAST(:ids AS uuid[]))
+  AND (r.status = 'succeeded' OR r.registered_model_id IS NULL)
+ORDER BY r.registered_model_id IS NOT NULL, r.id, c.id
+""")
+
 
 @dataclass(frozen=True)
 class Issued:
@@ -45,10 +60,7 @@ async def find(session: AsyncSession, caller: Caller, request_id: uuid.UUID, kin
     bound = {"tenant_id": caller.tenant_id, "ids": ids or [], "kind": kind}
     rows = (await session.execute(_ISSUED, bound)).all()
     if not rows:
-        raise Conflict(
-            f"The request has {request.status}: nothing was forgotten by it, so there is nothing to certify.",
-            code="request_not_carried_out",
-        )
+        raise _not_carried_out(request)
     if any(row.envelope is None for row in rows):
         raise _not_yet(kind)
     envelopes = [row.envelope for row in rows]
@@ -56,6 +68,22 @@ async def find(session: AsyncSession, caller: Caller, request_id: uuid.UUID, kin
         return Issued(envelopes[0].encode(), envelopes)
     bundle = {"certificates": [json.loads(each) for each in envelopes], "request": str(request.id)}
     return Issued(canonical(bundle), envelopes)
+
+
+async def bundle(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -> bytes:
+    """All that was signed about a request and its parts: an in-toto bundle, one envelope per line. Of a
+    request on a data set the first line names the parts.
+
+    Raises as `find` does."""
+    request = await deletion_requests.row_of(session, caller, request_id)
+    _refuse_unless_done(request)
+    ids = [request.id, *(request.children or [])]
+    rows = (await session.execute(_BUNDLE, {"tenant_id": caller.tenant_id, "ids": ids})).all()
+    if not any(row.status == RunStatus.SUCCEEDED for row in rows):
+        raise _not_carried_out(request)
+    if any(row.envelope is None for row in rows):
+        raise _not_yet("unlearning")
+    return b"".join(row.envelope.encode() + b"\n" for row in rows)
 
 
 def _refuse_unless_done(request: AnyRow) -> None:
@@ -78,6 +106,13 @@ def _refuse_unless_done(request: AnyRow) -> None:
             headers=_SOON,
             status_now=request.status,
         )
+
+
+def _not_carried_out(request: AnyRow) -> Conflict:
+    return Conflict(
+        f"The request has {request.status}: nothing was forgotten by it, so there is nothing to certify.",
+        code="request_not_carried_out",
+    )
 
 
 def _not_yet(kind: Kind) -> Conflict:

@@ -37,7 +37,7 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
         "guarantee": guarantee,
         "supervision": _supervision(facts),
         "since_last_training": _line(facts.line),
-        "does_not_prove": of_unlearning(outcome, guarantee, own, gone),
+        "does_not_prove": of_unlearning(outcome, guarantee, own, gone, facts.never_had_count),
     }
     if request.unlearned:
         predicate |= {
@@ -55,6 +55,7 @@ def unlearning_predicate(facts: Facts, service: str) -> dict[str, Any]:
                 "training": request.fingerprint,
                 "holdout": request.holdout_fingerprint,
                 "gone_at_source": gone,
+                "gone_hashes": facts.gone,
             },
             "run": {key: value for key, value in run.items() if key not in _PRIVATE_TO_THE_BATCH},
         }
@@ -87,6 +88,7 @@ def _request(facts: Facts) -> dict[str, Any]:
             "hashes": facts.hashes,
             "sha256_of_sorted_hashes": facts.digest,
         },
+        "never_had": {"count": facts.never_had_count, "hashes": facts.never_had},
     }
 
 

@@ -19,12 +19,15 @@ COMMITS = (
     "device",
     "artifact",
     "snapshot",
+    "rung",
     "publish",
     "validation",
     "settle",
     "discard",
     "outbox",
     "reclaim",
+    "delivery-taken",
+    "delivery-ended",
 )
 ARTIFACTS = ("checkpoint", "snapshot")
 FAILPOINTS = tuple(

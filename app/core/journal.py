@@ -1,7 +1,8 @@
 """The journal of deletions: one object per deletion request, in the storage and not in the database.
 
 A database that is restored from a backup has forgotten who asked to be forgotten since. The journal has not:
-it names everything that is needed to ask again. Instances are in it as keyed hashes, as in the database.
+it names everything that is needed to ask again, and what notice the person was given. Instances are in it as
+keyed hashes, as in the database.
 
 Beside it, per tenant, the newest signed checkpoint of the audit log: a restored log ends before it, and goes
 another way from there; so that this can be said, and told from forgery.
@@ -10,7 +11,7 @@ another way from there; so that this can be said, and told from forgery.
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
@@ -30,7 +31,8 @@ class DamagedEntry(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A deletion request as it was accepted, and whether it has been taken back since."""
+    """A deletion request as it was accepted, what notice was given of it, and whether it has been taken back
+    since."""
 
     id: uuid.UUID
     tenant_id: uuid.UUID
@@ -50,10 +52,15 @@ class Entry:
     acknowledge_by: str | None = None
     # Of a request on a data set's: that request itself, which has no entry of its own.
     parent: dict[str, Any] | None = None
-    guarantee: str = "empirical"  # entries of earlier days have none
+    guarantee: str = "empirical"  # entries of earlier days have none of what follows
     # Why it waited for a person's word when this was written, if it did; and when that was given.
     waits_because: list[dict[str, Any]] | None = None
     approved_at: str | None = None
+    # That the person was told of the receipt; and that it takes longer, which `due_at` has in it.
+    acknowledged_at: str | None = None
+    extension: dict[str, Any] | None = None
+    # Of that request on a data set: the instances that are not in this part of it.
+    others: list[Hash] = field(default_factory=list)
 
 
 _ENTRY = TypeAdapter(Entry)

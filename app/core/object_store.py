@@ -20,6 +20,8 @@ from obstore.store import LocalStore, from_url
 from app.core import failpoints
 
 CHUNK = 4 * 1024 * 1024
+# Of an upload in several parts. S3 takes none below 5 MiB but the last, and 10,000 of them.
+PART = 8 * 1024 * 1024
 # obstore takes small pieces several times faster than ones near its own chunk size.
 PIECE = 256 * 1024
 
@@ -70,7 +72,7 @@ class ObjectStore:
                 yield chunk
 
         _may_fail(path, "before-put")
-        obstore.put(self._store, path, counted(), chunk_size=CHUNK, max_concurrency=2)
+        obstore.put(self._store, path, counted(), chunk_size=PART, max_concurrency=2)
         if self._local is not None:
             _sync_to_disk(self._local, path)
         _may_fail(path, "after-put")
@@ -168,8 +170,11 @@ class ObjectStore:
 
 
 def open_object_store(url: str) -> Any:
-    """The bucket at `url`, every call to it bounded in time."""
-    return from_url(url, client_options=CLIENT_OPTIONS, retry_config=RETRIES)
+    """The bucket at `url`, every call to it bounded in time. Options given here take the place of what the
+    environment says of the client, so the one that a store within one's own network needs is read here."""
+    insecure = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+    options = CLIENT_OPTIONS | ({"allow_http": True} if insecure else {})
+    return from_url(url, client_options=options, retry_config=RETRIES)
 
 
 def _checked(chunks: Iterator[bytes], check: Callable[[], None] | None) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ ALGORITHM = "ed25519"
 MODEL_ALGORITHM = "ecdsa-p256"
 
 UNLEARNING = "urn:lethe:statement:unlearning:v1"
+PARTS = "urn:lethe:statement:parts:v1"
 DISPOSAL = "urn:lethe:statement:disposal:v1"
 AUDIT_CHECKPOINT = "urn:lethe:statement:audit-checkpoint:v1"
 

@@ -91,7 +91,7 @@ class Storage(ObjectStore):
 
 def open_storage(settings: Settings) -> Storage:
     """As configured. Raises `ValueError` when encryption is configured by halves, or the key file is none."""
-    file, url = settings.master_key_file, settings.key_store_url
+    file, url = settings.master_key_file or None, settings.key_store_url or None  # a container may say ""
     if (file is None) != (url is None):
         raise ValueError("Encryption needs both LETHE_MASTER_KEY_FILE and LETHE_KEY_STORE_URL.")
     if file is None or url is None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.core.errors import InvalidInput, NotFound
+from app.core.errors import Conflict, InvalidInput, NotFound
 from app.core.hashing import UnknownHashKey
 from app.core.instances import NamedInstances, read_instances
 from app.core.settings import Settings
@@ -37,16 +37,18 @@ EXACT = "retrain"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the request is for one model. `reasons`: why that needs a person's word first."""
+    """What is asked of one model: of the instances that a request on a data set names, those that it learned
+    from. `reasons`: why that needs a person's word first."""
 
     target: Target
+    instances: NamedInstances
     counts: Counted
     reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that may be recorded."""
+    """A request that may be recorded. `instances`: all that it names."""
 
     sent: NewDeletionRequest
     instances: NamedInstances
@@ -56,8 +58,13 @@ class Checked:
 
     @property
     def hash_key_id(self) -> str:
-        """All targets are of one data set."""
+        """All targets are of snapshots of one data set, which are under one key."""
         return self.parts[0].target.hash_key_id
+
+    @property
+    def alike(self) -> bool:
+        """Whether every part has all of the instances."""
+        return all(part.instances.count == self.instances.count for part in self.parts)
 
 
 async def check(
@@ -68,12 +75,12 @@ async def check(
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)
     parts = []
-    for target in found:
-        counts = await supervision.count(session, target, instances)
-        parts.append(Part(_able_to(target, counts, sent), counts))
+    for target, named in await _shares(session, found, instances, on_dataset=sent.model is None):
+        counts = await supervision.count(session, target, named)
+        parts.append(Part(_able_to(target, counts, sent), named, counts))
     for part in parts:
-        await supervision.refuse_to_erase_a_task(session, part.target, instances, part.counts)
-    parts = await _judged(session, caller, settings, instances, parts)
+        await supervision.refuse_to_erase_a_task(session, part.target, part.instances, part.counts)
+    parts = await _judged(session, caller, settings, parts)
     return Checked(sent, instances, parts, dates.due_at, dates.acknowledge_by)
 
 
@@ -83,13 +90,16 @@ async def accept(session: AsyncSession, caller: Caller, checked: Checked) -> Del
     if sent.model is not None:
         return await _accept_for_model(session, caller, checked, checked.parts[0])
     parent = _parent_row(checked)
-    created_at = await record(session, caller, parent, checked.instances, checked.hash_key_id)
-    # The targets are in the order of the models' ids: two of these lock their jobs in the same order.
+    created_at = await record(
+        session, caller, parent, checked.instances, checked.hash_key_id, with_items=not checked.alike
+    )
+    # The parts are in the order of the models' ids: two of these lock their jobs in the same order.
     children = [await _record_for_model(session, caller, checked, part, parent.id) for part in checked.parts]
     for part, (child, _) in zip(checked.parts, children, strict=True):
         await _queue(session, caller, part.target, child)
     view = _view(parent, checked, checked.parts[0].target, created_at, job=None)
     view.model = None
+    view.dataset = checked.parts[0].target.asked
     view.children = [child.id for child, _ in children]
     statuses = {child.status for child, _ in children}
     settled = statuses == {RunStatus.SUCCEEDED}
@@ -108,20 +118,18 @@ async def _accept_for_model(
     return _view(row, checked, part.target, created_at, job)
 
 
-async def _judged(
-    session: AsyncSession, caller: Caller, settings: Settings, instances: NamedInstances, parts: list[Part]
-) -> list[Part]:
+async def _judged(session: AsyncSession, caller: Caller, settings: Settings, parts: list[Part]) -> list[Part]:
     """With the reasons why they need a person's word; what takes nothing needs none."""
-    new = instances.count - min(part.counts.settled for part in parts)
+    new = max(part.instances.count - part.counts.settled for part in parts)
     if not new:
         return parts
     daily = await session.run_sync(too_many, caller.tenant_id, settings, new)
     judged = []
     for part in parts:
         reasons: list[Reason] = []
-        if part.counts.settled < instances.count:
+        if part.counts.settled < part.instances.count:
             bounds = Bounds(part.target.gone, part.target.pending, part.counts.fresh)
-            reasons = daily + await session.run_sync(too_much, part.target.subject, instances, bounds)
+            reasons = daily + await session.run_sync(too_much, part.target.subject, part.instances, bounds)
         judged.append(replace(part, reasons=tuple(reasons)))
     return judged
 
@@ -135,7 +143,7 @@ async def _record_for_model(
 ) -> tuple[NewRow, datetime]:
     """When nothing is left to forget, the request has succeeded already, by the version that is head."""
     target, counts = part.target, part.counts
-    settled = counts.settled == checked.instances.count
+    settled = counts.settled == part.instances.count
     status = RunStatus.AWAITING_APPROVAL if part.reasons else RunStatus.QUEUED
     row = NewRow(
         id=time_ordered_id(),
@@ -156,7 +164,7 @@ async def _record_for_model(
         acknowledge_by=checked.acknowledge_by,
         reasons=part.reasons,
     )
-    return row, await record(session, caller, row, checked.instances, checked.hash_key_id)
+    return row, await record(session, caller, row, part.instances, checked.hash_key_id)
 
 
 async def _queue(session: AsyncSession, caller: Caller, target: Target, row: NewRow) -> uuid.UUID | None:
@@ -222,6 +230,7 @@ def _view(
         guarantee=target.guarantee,
         instance_count=checked.instances.count,
         already_forgotten=row.already_forgotten,
+        never_had=None,
         reference=row.reference,
         regulation=row.regulation,
         metadata=row.metadata,
@@ -242,6 +251,27 @@ def _view(
         failed_children=None,
         descendants=None,
     )
+
+
+async def _shares(
+    session: AsyncSession, found: list[Target], instances: NamedInstances, *, on_dataset: bool
+) -> list[tuple[Target, NamedInstances]]:
+    """A request on a model names what the model learned from. One on a data set finds models on other
+    snapshots of it, too, and each gets those that its own snapshots had.
+
+    Raises `InvalidInput` (unknown_instance) and `Conflict` (no_model_ready)."""
+    if not on_dataset:
+        return [(target, instances) for target in found]
+    known = [await supervision.known_to_model(session, target.model_id, instances) for target in found]
+    learned = {position for positions in known for position in positions}
+    await supervision.refuse_unknown(session, found[0].asked_id, instances, learned)
+    if not learned:
+        raise Conflict("No ready model has learned from any of these instances.", code="no_model_ready")
+    return [
+        (target, instances if len(positions) == instances.count else instances.only(positions))
+        for target, positions in zip(found, known, strict=True)
+        if positions
+    ]
 
 
 def _able_to(target: Target, counts: Counted, sent: NewDeletionRequest) -> Target:

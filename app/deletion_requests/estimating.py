@@ -3,7 +3,6 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.instances import NamedInstances
 from app.deletion_requests.acceptance import Checked, Part
 from app.deletion_requests.schemas import Estimate, ModelEstimate, ReasonView, TaskEstimate
 from app.deletion_requests.shares import measure
@@ -18,22 +17,24 @@ async def estimate(session: AsyncSession, checked: Checked) -> Estimate:
     return Estimate(
         instance_count=checked.instances.count,
         due_at=checked.due_at,
-        models=[await _estimate(session, checked.instances, part) for part in checked.parts],
+        models=[await _estimate(session, checked, part) for part in checked.parts],
     )
 
 
-async def _estimate(session: AsyncSession, instances: NamedInstances, part: Part) -> ModelEstimate:
+async def _estimate(session: AsyncSession, checked: Checked, part: Part) -> ModelEstimate:
     target, counts = part.target, part.counts
-    shares = await session.run_sync(measure, target.subject, instances)
+    shares = await session.run_sync(measure, target.subject, part.instances)
     return ModelEstimate(
         model=target.name,
         method=target.method,
         guarantee=target.guarantee,
         tasks=list(target.tasks),
         already_forgotten=counts.settled,
+        gone=counts.gone,
+        never_had=checked.instances.count - part.instances.count,
         joins_open_job=await _has_open_job(session, target),
         visits=target.visits,
-        passes=target.visits * (instances.count - counts.settled),
+        passes=target.visits * (part.instances.count - counts.settled),
         per_task=[
             TaskEstimate(
                 task=each.task,

@@ -27,6 +27,11 @@ _ACKNOWLEDGE = text("""
 UPDATE deletion_requests SET acknowledged_at = now(), revision = revision + 1
 WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id) AND acknowledged_at IS NULL
 """)
+# A request on a data set is in the journal with each of its parts.
+_JOURNAL_AGAIN = text("""
+UPDATE deletion_requests SET journaled_at = NULL
+WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id)
+""")
 _LOCK_JOBS = text("""
 SELECT id FROM jobs WHERE id IN (
   SELECT job_id FROM deletion_requests WHERE tenant_id = :tenant_id AND (id = :id OR parent_id = :id)
@@ -52,8 +57,10 @@ UPDATE jobs SET revision = revision + 1, due_at = (
 async def acknowledge(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -> None:
     """Twice is once: the first time counts. Raises `NotFound`."""
     await service.row_of(session, caller, request_id)
-    done: Any = await session.execute(_ACKNOWLEDGE, {"tenant_id": caller.tenant_id, "id": request_id})
+    bound = {"tenant_id": caller.tenant_id, "id": request_id}
+    done: Any = await session.execute(_ACKNOWLEDGE, bound)
     if done.rowcount:
+        await session.execute(_JOURNAL_AGAIN, bound)
         await _note(session, caller, request_id, "acknowledge")
 
 
@@ -77,6 +84,7 @@ async def extend(
     ).all()
     if not moved:
         raise _already()
+    await session.execute(_JOURNAL_AGAIN, bound)
     await session.execute(_URGENCY, {"ids": jobs})
     await _note(session, caller, request_id, "extend", **extension, due_at=rfc3339(due_at))
 

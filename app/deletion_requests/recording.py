@@ -77,8 +77,11 @@ async def record(
     row: NewRow,
     instances: NamedInstances,
     hash_key_id: str,
+    *,
+    with_items: bool = True,
 ) -> datetime:
-    """When it was recorded. A request on a data set (no model) has no items of its own: its children do.
+    """When it was recorded. A request on a data set has no items of its own where all of its children have
+    the same ones.
 
     Raises `Conflict` (hash_key_changed)."""
     audited: dict[str, Any] = {
@@ -116,7 +119,7 @@ async def record(
         "audited": json.dumps(audited),
     }
     statement = _WITHOUT_ITEMS
-    if row.model_id is not None:
+    if with_items:
         statement = _WITH_ITEMS
         bound["packed"] = instances.packed
     created_at: datetime | None = (await session.execute(statement, bound)).scalar_one_or_none()

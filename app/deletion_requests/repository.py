@@ -26,7 +26,8 @@ _REQUESTS = f"""
 SELECT * FROM (
 SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks, r.scope, r.method,
   r.guarantee,
-  r.instance_count, r.already_forgotten, r.reference, r.regulation, r.metadata, r.created_at, r.due_at,
+  r.instance_count, r.already_forgotten, parent.instance_count - r.instance_count AS never_had,
+  r.reference, r.regulation, r.metadata, r.created_at, r.due_at,
   r.acknowledge_by, r.acknowledged_at, r.extension, r.approval,
   r.job_id AS job, v.number AS result_version, r.error_code, r.error_detail, r.cancel_requested_at,
   r.registered_model_id, {_SUMMARY} AS status,
@@ -40,6 +41,7 @@ SELECT r.id, r.parent_id AS parent, m.name AS model, d.name AS dataset, r.tasks,
      ORDER BY e.id), '[]') FROM events e WHERE e.subject_id = r.id AND e.type LIKE 'request.%') AS transitions
 FROM deletion_requests r
 JOIN datasets d ON d.id = r.dataset_id
+LEFT JOIN deletion_requests parent ON parent.id = r.parent_id
 LEFT JOIN registered_models m ON m.id = r.registered_model_id
 LEFT JOIN model_versions v ON v.id = r.result_version_id
 LEFT JOIN LATERAL (

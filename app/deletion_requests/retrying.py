@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry
+from app.core.bundling import reopened
 from app.core.errors import Conflict
 from app.core.rows import AnyRow
 from app.core.settings import Settings
@@ -60,6 +61,7 @@ async def retry(session: AsyncSession, caller: Caller, settings: Settings, reque
             "there is nothing to carry out again.",
             code="nothing_to_retry",
         )
+    await session.execute(reopened([each.id for each in failed]))
     await session.execute(
         audit_entry(
             caller.tenant_id,

@@ -134,6 +134,11 @@ class DeletionRequestView(Answer):
     guarantee: Guarantee = Field(description="The least that was asked for; the version says what it has")
     instance_count: int
     already_forgotten: int = Field(description="Instances with nothing left to forget when this came in")
+    never_had: int | None = Field(
+        None,
+        description="Part of a request on a data set: instances of it that no snapshot had which this model "
+        "learned from; a lookup tells which",
+    )
     reference: str | None
     regulation: str | None
     metadata: dict[str, Any]
@@ -182,6 +187,8 @@ class ModelEstimate(Answer):
     guarantee: Guarantee
     tasks: list[str]
     already_forgotten: int
+    gone: int = Field(description="Instances that are no longer in its data: it is retrained without them")
+    never_had: int = Field(description="Instances that none of its snapshots of the data ever had")
     joins_open_job: bool
     visits: int = Field(description="Forward-backward passes per instance that the policy allows")
     passes: int = Field(description="visits times the instances that are left to forget")

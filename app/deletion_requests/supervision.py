@@ -1,5 +1,7 @@
 """Which supervision a request would take, counted in the database."""
 
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InvalidInput
 from app.core.instances import UNPACKED, NamedInstances
+from app.core.snapshots import LEARNED_FROM
 from app.deletion_requests.targets import Target
 
 # What the ledger says is forgotten of one instance, as bits. A row without a version was forgotten once,
@@ -53,6 +56,21 @@ FROM (
 """)
 
 
+# Of those that a data set's request names: which of them a model learned from, on whatever snapshot.
+_KNOWN_TO_MODEL = text(f"""
+SELECT position FROM ({UNPACKED}) AS named
+WHERE EXISTS (
+  SELECT FROM ({LEARNED_FROM.format(model=":model_id")}) AS snapshot
+  JOIN dataset_instances i ON i.dataset_id = snapshot.dataset_id AND i.instance_hash = named.instance_hash
+) ORDER BY position
+""")
+_KNOWN_TO_DATASET = text(f"""
+SELECT position FROM ({UNPACKED}) AS named
+WHERE EXISTS (
+  SELECT FROM dataset_instances i
+  WHERE i.dataset_id = :dataset_id AND i.instance_hash = named.instance_hash
+)
+""")
 # Is there any supervision for the task that neither the ledger, nor a request that waits, nor this
 # request takes away?
 _ANY_LEFT = text(f"""
@@ -83,6 +101,27 @@ class Counted:
     settled: int
     fresh: tuple[int, ...]
     gone: int
+
+
+async def known_to_model(session: AsyncSession, model_id: uuid.UUID, instances: NamedInstances) -> list[int]:
+    """Positions of those that any snapshot has which the model learned from."""
+    bound = {"packed": instances.packed, "instance_count": instances.count, "model_id": model_id}
+    return list((await session.execute(_KNOWN_TO_MODEL, bound)).scalars())
+
+
+async def refuse_unknown(
+    session: AsyncSession, dataset_id: uuid.UUID, instances: NamedInstances, known: Iterable[int]
+) -> None:
+    """`known`: positions of those that a model learned from. What is in the data set alone was never learned.
+
+    Raises `InvalidInput`, code unknown_instance."""
+    left = set(range(instances.count)).difference(known)
+    if not left:
+        return
+    bound = {"packed": instances.packed, "instance_count": instances.count, "dataset_id": dataset_id}
+    left.difference_update((await session.execute(_KNOWN_TO_DATASET, bound)).scalars())
+    if left:
+        raise _unknown(len(left), min(left), instances)
 
 
 async def count(session: AsyncSession, target: Target, instances: NamedInstances) -> Counted:

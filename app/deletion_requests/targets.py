@@ -1,4 +1,5 @@
-"""What a request is about: one registered model, or every ready one that learned from a data set."""
+"""What a request is about: one registered model, or every ready one that learned from a data set, of whatever
+snapshot."""
 
 import uuid
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from app.core.errors import Conflict, Gone, InvalidInput, NotFound
 from app.core.naming import as_id, is_name
 from app.core.rows import AnyRow
 from app.core.settings import Settings
+from app.core.snapshots import FAMILY
 from app.deletion_requests.allowance import Allowance, allowance_of
 from app.deletion_requests.schemas import Guarantee, Scope
 from app.deletion_requests.shares import Subject
@@ -33,13 +35,14 @@ WHERE m.tenant_id = :tenant_id
 """
 _BY_MODEL_NAME = text(_TARGETS + " AND m.name = :name")
 _BY_MODEL_ID = text(_TARGETS + " AND m.id = :id")
-# Those that learned from it before they were moved to a newer snapshot, too.
+# Those on other snapshots of the same data, too.
 _BY_DATASET = text(
-    _TARGETS + " AND m.status = 'ready' AND (m.dataset_id = :id OR EXISTS (SELECT FROM former_datasets former"
-    " WHERE former.registered_model_id = m.id AND former.dataset_id = :id)) ORDER BY m.id"
+    f"WITH RECURSIVE {FAMILY} {_TARGETS} AND m.status = 'ready' AND m.dataset_id IN (SELECT id FROM family)"
+    " ORDER BY m.id"
 )
 _DATASET = text(
-    "SELECT id FROM datasets WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
+    "SELECT id, name, hash_key_id FROM datasets"
+    " WHERE tenant_id = :tenant_id AND (name = :name OR id = CAST(:id AS uuid))"
 )
 
 
@@ -65,7 +68,8 @@ class Target:
     gone: tuple[int, ...] | None  # per task, at most so many labels were forgotten; None: not to be told
     allowance: Allowance
     hash_key_id: str  # of the data set's index
-    asked_id: uuid.UUID  # the data set that was asked about: the model may be on a newer snapshot
+    asked_id: uuid.UUID  # the data set that was asked about: the model may be on another snapshot
+    asked: str  # its name
 
     @property
     def subject(self) -> Subject:
@@ -115,18 +119,20 @@ async def of_dataset(
 ) -> list[Target]:
     """One target per ready model that has any of the tasks, in the order of their ids.
 
-    Raises `NotFound`, `Conflict` (no_model_ready) and `InvalidInput` (unknown_task).
+    Raises `NotFound`, `Conflict` (no_model_ready, hash_key_changed) and `InvalidInput` (unknown_task).
     """
     dataset_id = as_id(name_or_id)
     found = None
     if dataset_id is not None or is_name(name_or_id):
         bound = {"tenant_id": tenant_id, "name": name_or_id, "id": dataset_id}
-        found = (await session.execute(_DATASET, bound)).scalar_one_or_none()
+        found = (await session.execute(_DATASET, bound)).one_or_none()
     if found is None:
         raise NotFound("There is no such data set.", code="dataset_not_found")
-    rows = (await session.execute(_BY_DATASET, {"tenant_id": tenant_id, "id": found})).all()
+    rows = (await session.execute(_BY_DATASET, {"tenant_id": tenant_id, "dataset_id": found.id})).all()
     if not rows:
         raise Conflict("No ready model has learned from this data set.", code="no_model_ready")
+    if any(row.hash_key_id != found.hash_key_id for row in rows):
+        raise hash_key_changed()
     known = {row.id: [task["name"] for task in row.tasks] for row in rows}
     if not isinstance(tasks, str):
         every = sorted({name for names in known.values() for name in names})
@@ -136,7 +142,7 @@ async def of_dataset(
         named = known[row.id] if isinstance(tasks, str) else [name for name in tasks if name in known[row.id]]
         if named:
             target = _target(row, named, method, guarantee, settings)
-            targets.append(replace(target, asked_id=found))
+            targets.append(replace(target, asked_id=found.id, asked=found.name))
     return targets
 
 
@@ -178,6 +184,7 @@ def _target(
         allowance=allowance_of(row.policy, settings),
         hash_key_id=row.hash_key_id,
         asked_id=row.dataset_id,
+        asked=row.dataset,
     )
 
 

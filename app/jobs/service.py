@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import event
+from app.core.bundling import reopened
 from app.core.errors import Conflict, NotFound
 from app.core.event_stream import Look, Subject
 from app.core.outbox import wake
@@ -188,6 +189,7 @@ async def _requeue_requests(session: AsyncSession, caller: Caller, job: AnyRow) 
     rows = (await session.execute(_REQUEUE, {"id": job.id})).all()
     if not rows:
         raise Conflict("None of the job's requests has failed with it.", code="nothing_to_retry")
+    await session.execute(reopened([row.id for row in rows]))
     due: list[datetime] = [row.due_at for row in rows if row.due_at is not None]
     return await join_or_open(
         session,

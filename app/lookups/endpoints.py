@@ -11,9 +11,10 @@ from app.lookups.schemas import Lookup, NewLookup
 router = APIRouter(prefix="/v1/lookups", tags=["Audit"])
 
 
-@router.post("", responses=errors(400, 404, 413, 422))
+@router.post("", responses=errors(400, 404, 409, 413, 422))
 async def look_up_instances(request: Request, caller: AuditRead, session: Session, sent: NewLookup) -> Lookup:
-    """Which models learned from these instances, what has been forgotten, by which request and version.
+    """Which models learned from these instances, on whatever snapshot of the data set; what has been
+    forgotten, by which request and version.
 
     Every lookup is recorded in the audit log (how many, not which).
     """

@@ -37,7 +37,7 @@ class ModelMemory(Answer):
 
 class InstanceMemory(Answer):
     instance: str
-    known: bool = Field(description="Whether the data set holds it")
+    known: bool = Field(description="Whether the data set, or another snapshot of it, holds it")
     models: list[ModelMemory]
 
 

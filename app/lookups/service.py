@@ -13,16 +13,19 @@ from app.core.instances import NamedInstances, read_instances
 from app.core.rows import AnyRow
 from app.core.settings import Settings
 from app.datasets import repository as datasets
+from app.deletion_requests.targets import hash_key_changed
 from app.lookups import repository
 from app.lookups.schemas import DescendantMemory, InstanceMemory, Lookup, ModelMemory, NewLookup, TaskMemory
 from app.registered_models.descendants import Named, that_remember
 
 
 async def look_up(session: AsyncSession, caller: Caller, settings: Settings, sent: NewLookup) -> Lookup:
-    """Raises `NotFound` and `InvalidInput` (duplicate_instances)."""
+    """Raises `NotFound`, `InvalidInput` (duplicate_instances) and `Conflict` (hash_key_changed)."""
     dataset = await datasets.find(session, caller.tenant_id, sent.dataset)
     if dataset is None:
         raise NotFound("There is no such data set.", code="dataset_not_found")
+    if not await repository.under_one_key(session, caller.tenant_id, dataset.id):
+        raise hash_key_changed()
     instances = await read_instances(sent.instances, caller.tenant_id, settings, dataset.hash_key_id)
     rows = await repository.memory(session, caller.tenant_id, dataset.id, instances)
     await session.execute(

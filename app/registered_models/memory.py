@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.bundling import reopened
+
 # The versions that `version_id` was made from, itself included: what they forgot, it has forgotten.
 _LINE = """
 WITH RECURSIVE line AS (
@@ -101,10 +103,11 @@ async def take_back(
 ) -> list[Reopened]:
     """Make the version the model's head again; the requests that are open again by it, without a job yet."""
     bound = _bound(tenant_id, model_id, version_id)
-    reopened = [Reopened(*row) for row in await session.execute(_REOPEN, bound)]
+    again = [Reopened(*row) for row in await session.execute(_REOPEN, bound)]
+    await session.execute(reopened([each.id for each in again]))
     for statement in (_UNFORGET, _SUPERSEDE, _PUBLISH, _HEAD):
         await session.execute(statement, bound)
-    return reopened
+    return again
 
 
 def _bound(tenant_id: uuid.UUID, model_id: uuid.UUID, version_id: uuid.UUID) -> dict[str, uuid.UUID]:

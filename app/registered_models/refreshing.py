@@ -48,10 +48,14 @@ INSERT INTO former_datasets (registered_model_id, dataset_id, tenant_id)
 SELECT id, dataset_id, tenant_id FROM registered_models WHERE id = :model_id ON CONFLICT DO NOTHING
 """)
 _MOVE = text("UPDATE registered_models SET dataset_id = :newer WHERE id = :model_id")
-# What an earlier attempt made of the old data is of no use any more.
-_BEGIN_ANEW = text(
-    "UPDATE jobs SET snapshot_artifact_id = NULL WHERE registered_model_id = :model_id AND status = 'queued'"
-)
+# What an earlier attempt made of the old data is of no use any more, but for what a person has approved.
+_BEGIN_ANEW = text("""
+UPDATE jobs SET snapshot_artifact_id = NULL,
+  rungs = CASE WHEN approved_at IS NULL THEN '[]' ELSE rungs END,
+  report = CASE WHEN approved_at IS NOT NULL THEN report END,
+  candidate_artifact_id = CASE WHEN approved_at IS NOT NULL THEN candidate_artifact_id END
+WHERE registered_model_id = :model_id AND status = 'queued'
+""")
 _TAKE_ALONG = text("""
 UPDATE deletion_requests SET dataset_id = :newer WHERE registered_model_id = :model_id
   AND status NOT IN ('succeeded', 'failed', 'cancelled')

@@ -1,5 +1,5 @@
-"""Requests that were carried out get their certificates: one signed statement each, and another when all
-that remembered is gone.
+"""Requests that were carried out get their certificates: one signed statement each, another when all that
+remembered is gone, and one of a request on a data set, which names those of its parts.
 
 The relay makes them and not the worker, which runs networks that others wrote: the signing key stays away
 from it. A request whose result changes (an administrator took the model back, and it was carried out again)
@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, insert, select, text
+from sqlalchemy import Executable, bindparam, func, insert, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.certificates.disposal import disposal_predicate, disposed_subjects, read_disposal
 from app.certificates.facts import read_facts
+from app.certificates.parts import parts_predicate, parts_subjects, read_parts
 from app.certificates.unlearning import subject_of, unlearning_predicate
 from app.core.audit import audit_entry, event
 from app.core.database import transaction
 from app.core.logging import get_logger
-from app.core.signing import DISPOSAL, UNLEARNING, StatementSigner, introduce_model_key
+from app.core.signing import DISPOSAL, PARTS, UNLEARNING, StatementSigner, introduce_model_key
 from app.core.storage import Storage
 from models import Certificate, DeletionRequest, time_ordered_id
 from models.states import RunStatus
@@ -66,6 +67,18 @@ WHERE certificate.kind = 'unlearning' AND request.status = 'succeeded'
 ORDER BY certificate.deletion_request_id LIMIT :limit
 """)
 
+# Of a request on a data set, once all of its parts are over and certified.
+_UNBUNDLED = text("""
+SELECT r.id FROM deletion_requests r
+WHERE r.registered_model_id IS NULL AND r.bundled_at IS NULL AND r.id > :after AND NOT EXISTS (
+  SELECT FROM deletion_requests c WHERE c.parent_id = r.id AND (
+    c.status NOT IN ('succeeded', 'failed', 'cancelled')
+    OR c.status = 'succeeded' AND c.certified_version_id IS DISTINCT FROM c.result_version_id
+  )
+)
+ORDER BY r.id LIMIT :limit
+""")
+
 
 @dataclass(frozen=True)
 class Certifier:
@@ -86,6 +99,11 @@ class Certifier:
         """The same, of disposal statements."""
         waiting = self._next("disposal", _MAYBE_DISPOSED)
         return sum(self._guarded(self._certify_disposal, request_id) for request_id in waiting)
+
+    def certify_parts(self) -> int:
+        """The same, of requests on data sets."""
+        waiting = self._next("parts", _UNBUNDLED)
+        return sum(self._guarded(self._certify_parts, request_id) for request_id in waiting)
 
     def _next(self, kind: str, query: Executable) -> list[uuid.UUID]:
         """The next of those that wait, in rounds: what cannot be certified comes up again in the next round,
@@ -113,6 +131,19 @@ class Certifier:
             return False
         predicate = disposal_predicate(disposal, self.service)
         self._issue(session, request, "disposal", DISPOSAL, disposed_subjects(disposal), predicate)
+        return True
+
+    def _certify_parts(self, session: Session, request: DeletionRequest) -> bool:
+        """Whoever opens a part again does so before this, and is seen, or clears the mark after it."""
+        parts = read_parts(session, request.id)
+        if parts is None or request.bundled_at is not None:
+            return False
+        request.bundled_at = func.now()
+        if not parts.certified:
+            return False
+        self._issue(
+            session, request, "parts", PARTS, parts_subjects(parts), parts_predicate(parts, self.service)
+        )
         return True
 
     def _issue(
@@ -157,6 +188,9 @@ def _lock(session: Session, request_id: uuid.UUID) -> DeletionRequest | None:
     """None while somebody else certifies it or moves it on."""
     return session.scalar(
         select(DeletionRequest)
-        .where(DeletionRequest.id == request_id, DeletionRequest.status == RunStatus.SUCCEEDED)
+        .where(
+            DeletionRequest.id == request_id,
+            or_(DeletionRequest.status == RunStatus.SUCCEEDED, DeletionRequest.status.is_(None)),
+        )
         .with_for_update(key_share=True, skip_locked=True)
     )

@@ -126,7 +126,7 @@ class Failure:
 def take(sessions: sessionmaker[Session], room: Room, free: int, lease: float) -> Sequence[Taken]:
     """At most `free` deliveries that are due, ours for `lease` seconds."""
     claim = uuid.uuid4()
-    with transaction(sessions) as session:
+    with transaction(sessions, "delivery-taken") as session:
         bound = {"per_endpoint": room.per_endpoint, "per_tenant": room.per_tenant, "room": free}
         if not session.execute(_TAKE, bound | {"claim": claim, "lease": lease}).all():
             return []
@@ -217,7 +217,7 @@ def remove_old_deliveries(sessions: sessionmaker[Session], retention_days: float
 
 def _put_down(sessions: sessionmaker[Session], taken: Taken, **values: object) -> None:
     """Unless its time had run out and somebody else has taken it up."""
-    with transaction(sessions) as session:
+    with transaction(sessions, "delivery-ended") as session:
         session.execute(
             update(WebhookDelivery)
             .where(

@@ -21,16 +21,28 @@ _UNREFERENCED = """
   AND NOT EXISTS (
     SELECT FROM jobs AS job
     WHERE artifact.id IN (job.candidate_artifact_id, job.snapshot_artifact_id)
-      AND job.tenant_id = artifact.tenant_id AND job.status NOT IN ('succeeded', 'failed', 'cancelled')
+      AND job.tenant_id = artifact.tenant_id AND (
+        job.status NOT IN ('succeeded', 'failed', 'cancelled') OR EXISTS (
+          SELECT FROM legal_holds AS hold
+          WHERE hold.registered_model_id = job.registered_model_id AND hold.version_id IS NULL
+            AND hold.lifted_at IS NULL
+        )
+      )
   )
 """
 # Stored bytes come to be referred to in the transaction that marks them as stored: unreferenced ones are
-# superseded snapshots, or belong to a job that is over.
-_STORED_ORPHANS = text(f"""
-SELECT artifact.id FROM artifacts AS artifact
-WHERE artifact.state = 'stored' AND {_UNREFERENCED}
-ORDER BY artifact.id LIMIT :limit
-""")  # noqa: S608 (a constant of this file)
+# superseded snapshots, or belong to a job that is over. What a job was left with a hold on its model keeps.
+_STORED = f"""
+SELECT artifact.id FROM artifacts AS artifact WHERE artifact.state = 'stored' AND {_UNREFERENCED}
+"""  # noqa: S608 (a constant of this file)
+_STORED_ORPHANS = text(_STORED + " ORDER BY artifact.id LIMIT :limit")
+_STILL_AN_ORPHAN = text(_STORED + " AND artifact.id = :id")
+# As whoever places a hold: what is being removed at this moment is removed, or under the hold.
+_LOCK_MODEL = text("""
+SELECT id FROM registered_models WHERE id IN (
+  SELECT registered_model_id FROM jobs WHERE :id IN (candidate_artifact_id, snapshot_artifact_id)
+) FOR NO KEY UPDATE
+""")
 # Pending ones may be on their way. A run's are over when a newer attempt has begun, or none is under way,
 # for a while: whoever wrote them has long noticed. An upload takes as long as its client does.
 _PENDING_ORPHANS = text(f"""
@@ -104,6 +116,12 @@ def _remove(
     log = get_logger(__name__).bind(artifact_id=str(artifact_id))
     try:
         with transaction(sessions, "discard") as session:
+            session.execute(_LOCK_MODEL, {"id": artifact_id})
+            if (
+                state == ArtifactState.STORED
+                and session.scalar(_STILL_AN_ORPHAN, {"id": artifact_id}) is None
+            ):
+                return False
             removed = discard_artifact(session, storage, artifact_id, only=state)
     except (StorageError, OSError) as error:
         log.warning("artifact_not_removed", error=type(error).__name__)

@@ -1,8 +1,11 @@
-"""What was asked to be forgotten enters the journal in the storage, soon after it was accepted."""
+"""What was asked to be forgotten enters the journal in the storage, soon after it was accepted; and again
+when it is taken back, or notice of it was given."""
 
+import json
 import uuid
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.database import transaction
@@ -27,19 +30,34 @@ SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, gua
   CASE WHEN status = 'awaiting_approval' OR error_code = 'request_rejected' THEN approval -> 'reasons' END
     AS waits_because,
   to_json(approved_at) #>> '{{}}' AS approved_at,
+  to_json(acknowledged_at) #>> '{{}}' AS acknowledged_at, extension,
   ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item
         WHERE item.deletion_request_id = request.id) AS instances,
   (SELECT jsonb_build_object('id', parent.id, 'tasks', parent.tasks, 'scope', parent.scope,
      'method', parent.method, 'guarantee', parent.guarantee, 'instance_count', parent.instance_count,
      'reference', parent.reference, 'regulation', parent.regulation, 'metadata', parent.metadata,
-     'created_at', parent.created_at, 'due_at', parent.due_at, 'acknowledge_by', parent.acknowledge_by)
-   FROM deletion_requests AS parent WHERE parent.id = request.parent_id) AS parent
+     'created_at', parent.created_at, 'due_at', parent.due_at, 'acknowledge_by', parent.acknowledge_by,
+     'dataset_id', parent.dataset_id, 'acknowledged_at', parent.acknowledged_at,
+     'extension', parent.extension)
+   FROM deletion_requests AS parent WHERE parent.id = request.parent_id) AS parent,
+  ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item
+        WHERE item.deletion_request_id = request.parent_id AND NOT EXISTS (
+          SELECT FROM deletion_request_items AS own
+          WHERE own.deletion_request_id = request.id AND own.instance_hash = item.instance_hash
+        )) AS others
 FROM deletion_requests AS request WHERE id = :id AND {UNJOURNALED}
 """)  # noqa: S608 (a constant of ours)
-# Not the row that was read: it may have been taken back or approved since, and is then written once more.
+# Not another than the row that was read: it may have been taken back or approved since, or notice given, and
+# is then written once more.
 _MARK = text("""
-UPDATE deletion_requests SET journaled_at = now() WHERE id = :id AND (status = 'cancelled') = :cancelled
+UPDATE deletion_requests AS request SET journaled_at = now()
+WHERE id = :id AND (status = 'cancelled') = :cancelled
   AND (approved_at IS NOT NULL) = :approved
+  AND to_json(acknowledged_at) #>> '{}' IS NOT DISTINCT FROM :acknowledged_at
+  AND (extension IS NOT NULL) = :extended
+  AND (SELECT jsonb_build_array(parent.acknowledged_at, parent.extension)
+       FROM deletion_requests AS parent WHERE parent.id = request.parent_id)
+    IS NOT DISTINCT FROM CAST(:of_parent AS jsonb)
 """)
 _START = uuid.UUID(int=0)
 
@@ -96,6 +114,15 @@ class Journal:
             return
         write_entry(self._storage, Entry(**row))
         with transaction(self._sessions) as session:
-            session.execute(
-                _MARK, {"id": request_id, "cancelled": row["cancelled"], "approved": bool(row["approved_at"])}
-            )
+            session.execute(_MARK, _seen(row))
+
+
+def _seen(row: RowMapping) -> dict[str, Any]:
+    """What of the row may have changed since it was read."""
+    parent = row["parent"] and [row["parent"][name] for name in ("acknowledged_at", "extension")]
+    seen = {name: row[name] for name in ("id", "cancelled", "acknowledged_at")}
+    return seen | {
+        "approved": bool(row["approved_at"]),
+        "extended": row["extension"] is not None,
+        "of_parent": json.dumps(parent) if parent else None,
+    }

@@ -113,6 +113,7 @@ class Relay:
         self._guarded("journal", self._journal.write)
         if self._certifier is not None:
             self._guarded("certify", self._certifier.certify_unlearning)
+            self._guarded("certify_parts", self._certifier.certify_parts)
         self._guarded("seal", lambda: seal_entries(self._sessions))
         if time.monotonic() >= self._next_checkpoint:
             self._next_checkpoint = time.monotonic() + self._settings.audit_checkpoint_seconds

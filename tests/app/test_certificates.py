@@ -133,9 +133,9 @@ def certify(database: Database, settings: Settings) -> int:
     engine = create_engine(database.app_url)
     signer = configured_signer(settings)
     assert signer is not None
-    made = Certifier(
-        sessionmaker(engine), Storage(settings.storage_url), signer, "http://lethe"
-    ).certify_unlearning()
+    certifier = Certifier(sessionmaker(engine), Storage(settings.storage_url), signer, "http://lethe")
+    made = certifier.certify_unlearning()
+    certifier.certify_parts()
     engine.dispose()
     return made
 
@@ -258,6 +258,92 @@ async def test_a_request_on_a_data_set_has_a_bundle(
             verify_certificate(file, keys)
     page = await client.get(f"/v1/deletion-requests/{made['id']}/certificate", params={"format": "html"})
     assert page.text.count("<article>") == 2
+
+
+async def test_one_file_has_all_that_was_signed_and_nothing_can_be_left_out(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    for name in ("one", "two", "three"):
+        world.ready_model(name=name)
+    url = "/v1/deletion-requests"
+    made = (await client.post(url, json=BODY | {"dataset": "scans"})).json()
+    jobs = [
+        world.run("SELECT job_id FROM deletion_requests WHERE id = :id", id=part) for part in made["children"]
+    ]
+
+    async def refusal(request: str) -> str:
+        code: str = (await client.get(f"{url}/{request}/certificates")).json()["code"]
+        return code
+
+    def succeed(job: Any, part: str) -> None:
+        world.claim(job)
+        world.publish(job)
+        world.run(
+            "UPDATE model_versions SET report = CAST(:report AS jsonb) WHERE job_id = :job",
+            report=json.dumps(report([part])),
+            job=job,
+        )
+
+    for job, part in zip(jobs[:2], made["children"], strict=False):
+        succeed(job, part)
+    certify(database, settings)
+    assert await refusal(made["id"]) == "request_not_finished"
+    world.claim(jobs[2])
+    world.move_requests(jobs[2], "failed")
+    world.finish(jobs[2], "failed")
+    assert await refusal(made["id"]) == "certificate_not_ready"
+    assert await refusal(made["children"][2]) == "request_not_carried_out"
+    certify(database, settings)
+    certify(database, settings)
+    answer = await client.get(f"{url}/{made['id']}/certificates")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/vnd.in-toto.bundle")
+    assert f'filename="deletion-{made["id"]}.intoto.jsonl"' in answer.headers["content-disposition"]
+    stated, first, second = answer.content.splitlines(keepends=True)
+    file, keys = tmp_path / "bundle.intoto.jsonl", await known_keys(client, tmp_path)
+
+    def verified(*lines: bytes) -> str:
+        file.write_bytes(b"".join(lines))
+        return verify_certificate(file, keys).text()
+
+    proven, _, not_proven = verified(second, stated, first).partition("NOT proven:")
+    assert "Line 2: The service states: request " + made["id"] in proven
+    assert "Line 3: Not a byte was changed" in proven
+    assert "The certificate of each of the 2 parts that were carried out is here." in proven
+    assert f"the model three: part {made['children'][2]} is failed" in not_proven
+
+    alone = (await client.get(f"{url}/{made['children'][0]}/certificates")).content
+    assert alone == first
+    assert f"the other parts of request {made['id']}" in verified(first)
+    other = await carry_out(client, world, BODY | {"model": "one", "instances": ["scan-5"]})
+    certify(database, settings)
+    alien = (await client.get(f"{url}/{other['id']}/certificates")).content
+    for lines, reason in (
+        ((stated, first), f"lacks the certificate of part {made['children'][1]}"),
+        ((first, second), "no statement that names them"),
+        ((stated, first, second, alien), "Line 4 of the bundle is no part"),
+        ((stated, first, second, second), "twice"),
+        ((stated, first, second[:-1]), "its end was cut off"),
+        ((stated, first, b"\n", second), "Line 3 of the bundle cannot be read"),
+        ((stated, first, second.replace(b'"sig":"', b'"sig":"A', 1)), "Line 3 of the bundle"),
+        (
+            (stated.replace(b'"payload":"ey', b'"payload":"fy', 1), first, second),
+            "line 1 of the bundle was changed",
+        ),
+    ):
+        with pytest.raises(NotVerified, match=reason):
+            verified(*lines)
+
+    # What failed is tried again: the statement no longer holds, and another takes its place.
+    assert (await client.post(f"{url}/{made['id']}/retry")).status_code == 200
+    assert await refusal(made["id"]) == "request_not_finished"
+    again = world.run("SELECT job_id FROM deletion_requests WHERE id = :id", id=made["children"][2])
+    succeed(again, made["children"][2])
+    assert await refusal(made["id"]) == "certificate_not_ready"
+    certify(database, settings)
+    whole = (await client.get(f"{url}/{made['id']}/certificates")).content
+    assert len(whole.splitlines()) == 4
+    assert "each of the 3 parts" in verified(whole)
+    assert world.run("SELECT count(*) FROM certificates WHERE kind = 'parts'") == 2
 
 
 class _Page(HTMLParser):

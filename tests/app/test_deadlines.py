@@ -87,8 +87,14 @@ async def test_a_request_on_a_data_set_shares_its_dates_with_its_children(
     child = made["children"][0]
     refused = await client.post(f"{URL}/{child}/extend", json=notice())
     assert refused.json()["code"] == "no_extension"
-    assert (await client.post(f"{URL}/{made['id']}/extend", json=notice())).status_code == 200
-    assert (await client.post(f"{URL}/{made['id']}/acknowledge")).status_code == 200
+    await client.post(f"{URL}/{child}/acknowledge")
+    for call, sent in (("extend", notice()), ("acknowledge", None)):
+        world.run("UPDATE deletion_requests SET journaled_at = now()")
+        assert (await client.post(f"{URL}/{made['id']}/{call}", json=sent)).status_code == 200
+        assert world.run("SELECT count(*) FROM deletion_requests WHERE journaled_at IS NULL") == 3
+    world.run(
+        "UPDATE deletion_requests SET acknowledged_at = (SELECT max(acknowledged_at) FROM deletion_requests)"
+    )
     dates = {
         (shown["due_at"], shown["acknowledged_at"])
         for shown in [(await client.get(f"{URL}/{each}")).json() for each in (made["id"], *made["children"])]

@@ -95,6 +95,51 @@ async def test_a_request_on_the_old_snapshot_finds_the_model_on_the_new(
     assert shown["dataset"] == "scans"
 
 
+async def test_a_request_finds_models_that_were_registered_on_another_snapshot(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    snapshot(world)
+    world.run("UPDATE datasets SET hash_key_id = 'k0' WHERE name = 'scans-2'")
+    world.ready_model(name="second", dataset="scans-2")
+    snapshot(world, "scans-3", of="scans-2")
+    world.ready_model(name="third", dataset="scans-3")
+    world.ready_model(name="elsewhere", dataset="other")
+    body = {"dataset": "scans-2", "instances": [GONE, HERE], "tasks": "all"}
+    asked = {"dataset": "scans-2", "instances": [GONE, HERE, "nobody"]}
+    for path, sent in (("deletion-requests", body), ("lookups", asked)):
+        refused = await client.post(f"/v1/{path}", json=sent)
+        assert (refused.status_code, refused.json()["code"]) == (409, "hash_key_changed")
+    world.run("UPDATE datasets SET hash_key_id = 'k1'")
+
+    dry = (await client.post("/v1/deletion-requests", params={"dry_run": True}, json=body)).json()
+    parts = {each["model"]: (each["never_had"], each["passes"]) for each in dry["models"]}
+    assert parts == {"reader": (0, 120), "second": (1, 60), "third": (1, 60)}
+    made = (await client.post("/v1/deletion-requests", json=body)).json()
+    assert (made["dataset"], made["instance_count"]) == ("scans-2", 2)
+    shown = [(await client.get(f"/v1/deletion-requests/{each}")).json() for each in made["children"]]
+    assert [
+        (each["model"], each["dataset"], each["instance_count"], each["never_had"]) for each in shown
+    ] == [
+        ("reader", "scans", 2, 0),
+        ("second", "scans-2", 1, 1),
+        ("third", "scans-3", 1, 1),
+    ]
+    looked = (await client.post("/v1/lookups", json=asked)).json()["data"]
+    found = [(each["known"], [model["model"] for model in each["models"]]) for each in looked]
+    assert found == [(True, ["reader"]), (True, ["reader", "second", "third"]), (False, [])]
+    assert {task["state"] for each in looked for model in each["models"] for task in model["tasks"]} == {
+        "pending"
+    }
+
+    everywhere = await client.post("/v1/deletion-requests", json=body | {"instances": ["nobody", GONE]})
+    assert (everywhere.status_code, everywhere.json()["code"]) == (422, "unknown_instance")
+    assert (everywhere.json()["instance"], everywhere.json()["count"]) == ("nobody", 1)
+    world.run("UPDATE registered_models SET status = 'destroyed' WHERE name = 'reader'")
+    nobody = await client.post("/v1/deletion-requests", json=body | {"dataset": "scans", "instances": [GONE]})
+    assert (nobody.status_code, nobody.json()["code"]) == (409, "no_model_ready")
+
+
 async def test_where_a_model_cannot_be_moved_to(client: httpx.AsyncClient, world: World) -> None:
     world.ready_model()
     snapshot(world)

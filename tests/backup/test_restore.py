@@ -18,6 +18,7 @@ from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
 from app.backup.sweeping import remove_unknown_objects
 from app.core.database import sync_engine
+from app.core.hashing import hash_instances
 from app.core.object_store import ObjectStore
 from app.core.settings import Settings
 from app.core.storage import Storage, Written
@@ -178,7 +179,8 @@ def test_a_request_on_a_data_set_comes_back_with_its_parts(
     settings: Settings,
 ) -> None:
     storage = Storage(settings.storage_url)
-    _, part = world.job_with_request(world.ready_model(world.tenant()))
+    tenant = world.tenant()
+    _, part = world.job_with_request(world.ready_model(tenant))
     parent = uuid.uuid4()
     world.execute(
         "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
@@ -190,7 +192,27 @@ def test_a_request_on_a_data_set_comes_back_with_its_parts(
     world.execute(
         "UPDATE deletion_requests SET parent_id = :parent WHERE id = :id", parent=parent, id=part.id
     )
+    # The part is on another snapshot, which has not all of the instances; notice was given of both.
+    world.execute(
+        "UPDATE deletion_requests SET dataset_id = :other, instance_count = 2 WHERE id = :p",
+        other=world.ready_model(tenant).dataset_id,
+        p=parent,
+    )
+    world.execute(
+        "INSERT INTO deletion_request_items SELECT :p, hash, :t FROM unnest(:hashes) AS hash",
+        p=parent,
+        t=tenant.id,
+        hashes=hash_instances(["p0", "p1"], tenant.id, settings),
+    )
+    world.execute(
+        "UPDATE deletion_requests SET acknowledged_at = now(), due_at = now() + interval '90 days',"
+        " extension = CAST(:notice AS jsonb)",
+        notice='{"reason": "three models", "notified_at": "2026-11-20T09:00:00Z"}',
+    )
+    items = "SELECT * FROM deletion_request_items ORDER BY 1, 2"
+    notices = "SELECT id, acknowledged_at, extension, due_at FROM deletion_requests ORDER BY id"
     known = world.rows("SELECT * FROM deletion_requests WHERE id = :id", id=parent)
+    named, told = world.rows(items), world.rows(notices)
     assert Journal(app_sessions, storage).write() == 1
     world.execute("DELETE FROM deletion_request_items")
     world.execute("DELETE FROM deletion_requests WHERE id = :id", id=part.id)
@@ -198,7 +220,24 @@ def test_a_request_on_a_data_set_comes_back_with_its_parts(
     assert reapply_journal(sessionmaker(world.engine), storage, settings).queued == 1
     assert world.rows("SELECT * FROM deletion_requests WHERE id = :id", id=parent) == known
     assert world.request(part.id).parent_id == parent
-    assert reapply_journal(sessionmaker(world.engine), storage, settings).queued == 0
+    assert (world.rows(items), world.rows(notices)) == (named, told)
+    again = reapply_journal(sessionmaker(world.engine), storage, settings)
+    assert (again.queued, again.noticed) == (0, 0)
+
+    # A dump that has the requests as they were before notice was given.
+    assert adopt_requests(app_sessions) == 1
+    world.execute(
+        "UPDATE deletion_requests SET acknowledged_at = NULL, extension = NULL, due_at = now(),"
+        " alarms = '{due_soon}'"
+    )
+    world.execute("UPDATE jobs SET due_at = now()")
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).noticed == 1
+    assert world.rows(notices) == told
+    assert world.rows("SELECT DISTINCT alarms FROM deletion_requests") == [([],)]
+    assert world.job(world.request(part.id).job_id).due_at == told[0].due_at
+    audited = "SELECT count(*) FROM audit_log WHERE action = 'deletion_request.notice_reapplied'"
+    assert world.value(audited) == 2
+    assert reapply_journal(sessionmaker(world.engine), storage, settings).noticed == 0
 
 
 def test_a_sweep_beside_the_backup_does_no_harm_and_a_version_that_is_gone_is_an_error(

@@ -38,6 +38,28 @@ async def test_who_is_in_the_table_is_found_under_the_new_key(
     assert world.rows("SELECT count(*) FROM identity_instances") == [(9,)]
 
 
+async def test_what_came_before_a_rotation_and_is_sent_again_is_the_same(
+    client: httpx.AsyncClient, later: httpx.AsyncClient, world: World, settings: Settings
+) -> None:
+    """Between the restart and the command, and after it; another body is still another one."""
+    world.ready_model()
+    await upload(client, "scan-1")
+    body = erasure()
+    first = await client.post(REQUESTS, json=body)
+    for moved in (False, True):
+        if moved:
+            assert rotate(world, rotated(settings))
+        again = await later.post(REQUESTS, json=body)
+        assert (again.status_code, again.json()["subject_request_id"]) == (201, body["subject_request_id"])
+        assert again.json()["received_time"] == first.json()["received_time"]
+        refused = await later.post(REQUESTS, json=body | {"regulation": "ccpa"})
+        assert (refused.status_code, refused.json()["error"]["errors"][0]["reason"]) == (
+            400,
+            "subject_request_id_reused",
+        )
+    assert world.rows("SELECT count(*) FROM deletion_requests WHERE parent_id IS NULL") == [(1,)]
+
+
 async def test_a_process_without_the_tables_key_says_so_and_takes_nobody_for_unknown(
     client: httpx.AsyncClient, later: httpx.AsyncClient, world: World, settings: Settings
 ) -> None:

@@ -104,6 +104,26 @@ def test_a_candidate_and_a_snapshot_stay_until_their_job_is_over(
     assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
 
 
+@pytest.mark.parametrize("column", ["candidate_artifact_id", "snapshot_artifact_id"])
+def test_a_hold_on_a_model_keeps_what_its_jobs_were_left_with(
+    world: World, sessions: sessionmaker[Session], storage: Storage, job: Job, column: str
+) -> None:
+    """What a job itself has superseded is not kept; a hold on one version keeps that version."""
+    kept, superseded = (artifact(world, storage, job, stored=True) for _ in range(2))
+    world.execute(f"UPDATE jobs SET {column} = :artifact, status = 'cancelled'", artifact=kept.id)
+    world.execute(
+        "INSERT INTO legal_holds (id, tenant_id, registered_model_id, version_id, reason, placed_by)"
+        " SELECT gen_random_uuid(), m.tenant_id, m.id, held.version, 'court', 'k'"
+        " FROM registered_models m, LATERAL (VALUES (NULL), (m.head_version_id)) AS held(version)"
+    )
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
+    assert (state(world, superseded.id), state(world, kept.id)) == ("deleted", "stored")
+    lift = "UPDATE legal_holds SET lifted_at = now(), lifted_by = 'k' WHERE version_id IS NULL"
+    world.execute(lift)
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
+    assert state(world, kept.id) == "deleted"
+
+
 def test_a_versions_bytes_stay(
     world: World, sessions: sessionmaker[Session], storage: Storage, job: Job
 ) -> None:

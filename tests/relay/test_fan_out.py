@@ -3,8 +3,10 @@
 import uuid
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.relay.adoption import adopt_requests
 from app.relay.fan_out import fan_out
@@ -14,7 +16,22 @@ from tests.worker.world import World
 
 @pytest.fixture
 def first(world: World) -> RegisteredModel:
-    return world.ready_model(world.tenant())
+    model = world.ready_model(world.tenant())
+    index(world, model, ["p0", "p1"])
+    return model
+
+
+def index(world: World, model: RegisteredModel, names: list[str], key: str = "k1") -> None:
+    """As validation leaves the model's data set."""
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE datasets SET hash_key_id = :key WHERE id = :d"), {"key": key, "d": model.dataset_id}
+        )
+        for row, digest in enumerate(hash_instances(names, model.tenant_id, world.settings)):
+            connection.execute(
+                text("INSERT INTO dataset_instances VALUES (:d, :hash, :tenant, :row, 3)"),
+                {"d": model.dataset_id, "hash": digest, "tenant": model.tenant_id, "row": row},
+            )
 
 
 @pytest.fixture
@@ -100,6 +117,45 @@ def test_only_what_was_not_over_when_the_model_was_registered(
     )
     world.execute(before)
     assert fan_out(sessions, settings) == expected
+
+
+def test_a_model_on_another_snapshot_gets_a_child_for_what_its_snapshot_has(
+    world: World,
+    sessions: sessionmaker[Session],
+    settings: Settings,
+    first: RegisteredModel,
+    child: DeletionRequest,
+) -> None:
+    parent = parent_of(world, child)
+    with world.change() as session:
+        tenant = session.get_one(Tenant, first.tenant_id)
+    newer, empty, other, amid = (world.ready_model(tenant) for _ in range(4))
+    for model, names in ((newer, ["p1", "p9"]), (empty, ["p9"]), (other, ["p0", "p1"]), (amid, ["p0"])):
+        index(world, model, names, "k0" if model is amid else "k1")
+    refreshes = "UPDATE datasets SET refreshes_id = :old WHERE id = ANY(:new)"
+    world.execute(refreshes, old=first.dataset_id, new=[each.dataset_id for each in (newer, empty, amid)])
+    world.execute(
+        "UPDATE registered_models SET created_at = created_at - interval '1 hour' WHERE id <> :f", f=first.id
+    )
+    assert fan_out(sessions, settings) == 1
+    [made] = world.rows(
+        "SELECT id, instance_count, dataset_id, registered_model_id FROM deletion_requests"
+        " WHERE parent_id = :p AND id <> :c",
+        p=parent,
+        c=child.id,
+    )
+    assert made[1:] == (1, newer.dataset_id, newer.id)
+    items = "SELECT instance_hash FROM deletion_request_items WHERE deletion_request_id = :id"
+    assert [bytes(row[0]) for row in world.rows(items, id=made.id)] == hash_instances(
+        ["p1"], tenant.id, world.settings
+    )
+    assert len(world.rows(items, id=parent)) == 2, "so that another gets all of them"
+    looked_at = "SELECT id FROM registered_models WHERE fanned_out_at IS NOT NULL ORDER BY id"
+    done = {row[0] for row in world.rows(looked_at)}
+    assert {newer.id, empty.id, other.id} <= done
+    assert amid.id not in done, "its keys are being rotated: it is looked at again"
+    world.execute("UPDATE datasets SET hash_key_id = 'k1'")
+    assert fan_out(sessions, settings) == 1
 
 
 def test_a_task_that_the_model_has_not_is_none_of_its_business(

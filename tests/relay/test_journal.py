@@ -103,3 +103,37 @@ def test_a_cancellation_that_began_before_the_entry_was_written_is_written_too(
     assert Journal(sessions, storage).write() == 1
     assert [(entry.id, entry.cancelled) for entry in read_entries(storage)] == [(request.id, True)]
     assert Journal(sessions, storage).write() == 0
+
+
+def test_notice_that_is_given_while_the_entry_is_written_is_written_too(
+    world: World, sessions: sessionmaker[Session], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, request = world.job_with_request(world.ready_model(world.tenant()))
+    parent = uuid.uuid4()
+    world.execute(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
+        " hash_key_id) SELECT :p, tenant_id, dataset_id, tasks, scope, method, 1, 'k1'"
+        " FROM deletion_requests",
+        p=parent,
+    )
+    world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id <> :p", p=parent)
+    notices = [
+        ("UPDATE deletion_requests SET acknowledged_at = now(), journaled_at = NULL", request.id),
+        ('UPDATE deletion_requests SET extension = \'{"reason": "r"}\', journaled_at = NULL', request.id),
+        ("UPDATE deletion_requests SET acknowledged_at = now(), journaled_at = NULL", parent),
+    ]
+
+    def write(storage: Storage, entry: Entry) -> None:
+        entries.write_entry(storage, entry)
+        if notices:
+            statement, to = notices.pop()
+            world.execute(f"{statement} WHERE id = :id", id=to)
+
+    monkeypatch.setattr(journal, "write_entry", write)
+    writer = Journal(sessions, storage)
+    assert [writer.write() for _ in range(5)] == [1, 1, 1, 1, 0]
+    [entry] = read_entries(storage)
+    assert entry.acknowledged_at is not None
+    assert entry.extension == {"reason": "r"}
+    assert entry.parent is not None
+    assert entry.parent["acknowledged_at"] is not None

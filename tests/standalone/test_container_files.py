@@ -10,6 +10,7 @@ import yaml
 
 from app.backup.dumping import find_program
 from app.core.settings import Settings
+from app.core.storage import open_storage
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {
@@ -99,6 +100,37 @@ def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[
 )
 def test_each_key_to_sign_with_is_where_it_is_needed(services: dict[str, Any], key: str, signs: str) -> None:
     assert [name for name, each in services.items() if f"{{{key}:" in str(each)] == [signs]
+
+
+def test_what_is_encrypted_can_be_read_by_all_who_read_and_no_backup_takes_its_keys(
+    compose: str, services: dict[str, Any], dockerfile: str
+) -> None:
+    """The key store is a volume of its own, whose owner is the images'; the master keys are only read."""
+    readers = ("api", "relay", "worker", "backup")
+    for name, service in services.items():
+        mounts = dict(str(each).rsplit(":", 1) if each.endswith(":ro") else (each, "rw")
+                      for each in service.get("volumes", []))  # fmt: skip
+        sees_keys = "keys:/var/lib/lethe/keys" in mounts
+        sees_master = mounts.get("${LETHE_MASTER_KEY_FOLDER:-./var/master}:/master") == "ro"
+        assert (sees_keys, sees_master) == (name in readers, name in readers), name
+        given = service["environment"]
+        assert ("LETHE_KEY_STORE_URL" in given and "LETHE_MASTER_KEY_FILE" in given) == (name in readers)
+    assert "keys" in yaml.safe_load(compose)["volumes"]
+    assert "/var/lib/lethe/keys" in dockerfile
+
+
+def test_encryption_is_off_as_the_example_leaves_it_and_on_as_it_says(tmp_path: Path) -> None:
+    text = (ROOT / ".env.example").read_text()
+    plain = {"database_url": "x", "broker_url": "x", "hash_key": "0" * 64}
+    plain |= {"storage_url": f"file://{tmp_path}/storage"}
+    empty = dict(re.findall(r"^LETHE_(MASTER_KEY_FILE|KEY_STORE_URL)=(.*)$", text, re.M))
+    off = open_storage(Settings(**plain | {name.lower(): value for name, value in empty.items()}))
+    assert off.keys is None
+    said = dict(re.findall(r"^#   LETHE_(MASTER_KEY_FILE|KEY_STORE_URL)=(\S+)", text, re.M))
+    assert said == {"MASTER_KEY_FILE": "/master/keys", "KEY_STORE_URL": "file:///var/lib/lethe/keys"}
+    (tmp_path / "keys").write_text("ab" * 32)
+    here = {"master_key_file": f"{tmp_path}/keys", "key_store_url": f"file://{tmp_path}/store"}
+    assert open_storage(Settings(**plain | here)).keys is not None
 
 
 def test_only_the_api_is_published_and_only_on_loopback(services: dict[str, Any]) -> None:

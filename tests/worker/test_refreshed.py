@@ -107,9 +107,27 @@ def test_what_is_gone_at_the_source_is_retrained_and_the_ledger_goes_on(
     assert ledger(world) == {(name, task) for name in names for task in ("colour", "size")}
     assert remaining(world) == {"colour": TRAIN - 3 - 2, "size": TRAIN - 1 - 2 - 2}
 
+    ghost, parent = hash_instances(["ghost"], model.tenant_id, equipment.settings), uuid.uuid4()
+    world.execute(
+        "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
+        " hash_key_id) SELECT :p, tenant_id, dataset_id, tasks, scope, method, 3, hash_key_id"
+        " FROM deletion_requests WHERE id = :id",
+        p=parent,
+        id=waiting.id,
+    )
+    world.execute(
+        "INSERT INTO deletion_request_items SELECT :p, hash, :t FROM unnest(:all) AS hash",
+        p=parent,
+        t=model.tenant_id,
+        all=[*names[2:], *ghost],
+    )
+    world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id = :id", p=parent, id=waiting.id)
     with world.change() as session:
         told = unlearning_predicate(read_facts(session, waiting.id), "http://lethe")
     assert told["data"]["gone_at_source"] == 1
+    assert told["data"]["gone_hashes"] == [names[2].hex()]
+    assert told["request"]["never_had"] == {"count": 1, "hashes": [ghost[0].hex()]}
+    assert any("Anything about 1 more instances" in sentence for sentence in told["does_not_prove"])
     assert told["supervision"]["forgotten_by_this_version"] == 4
     assert any("deleted at the source before this" in sentence for sentence in told["does_not_prove"])
     assert "gone_at_source" not in told["run"]
@@ -132,15 +150,44 @@ def test_a_request_of_which_everything_is_gone_is_retrained_too(
     assert world.request(again.id).result_version_id == done.result_version_id, "forgotten already"
 
 
-def test_no_other_method_pretends(
+def test_what_is_gone_is_left_to_retraining_and_the_rest_of_the_job_is_done(
     world: World, equipment: Equipment, model: RegisteredModel, refreshed: dict[str, Any]
 ) -> None:
+    """As requests come that failed before the rows were gone, and are tried again."""
+    job = world.open_job(model, method="interference_aware")
+    gone = world.deletion(model, job, instances=["p2"])
+    here = world.deletion(model, job, instances=["p9"])
+    while run_next(equipment):
+        pass
+    assert (world.request(here.id).status, world.job(job.id).status) == ("succeeded", "succeeded")
+    left = world.request(gone.id)
+    assert (left.status, left.method, left.job_id) == ("queued", "retrain", None)
+    told = "SELECT data ->> 'reason' FROM events WHERE subject_id = :id AND type = 'method.changed'"
+    assert world.rows(told, id=gone.id) == [("gone_at_source",)]
+    adopt_requests(sessionmaker(world.engine))
+    assert run_next(equipment)
+    done = world.request(gone.id)
+    assert (done.status, done.error_detail) == ("succeeded", None)
+    [(guarantee, report)] = world.rows(
+        "SELECT guarantee, report FROM model_versions WHERE id = :v", v=done.result_version_id
+    )
+    assert (guarantee, report["run"]["gone_at_source"][str(gone.id)]) == ("exact", 1)
+
+
+def test_a_job_that_retrains_by_its_policy_takes_what_is_gone_along(
+    world: World, equipment: Equipment, model: RegisteredModel, refreshed: dict[str, Any]
+) -> None:
+    world.execute("UPDATE jobs SET status = 'cancelled', accepts_requests = false WHERE status = 'queued'")
+    world.execute("UPDATE registered_models SET policy = policy || '{\"max_empirical_steps\": 0}'")
     job = world.open_job(model, method="interference_aware")
     request = world.deletion(model, job, instances=["p2"])
     assert run_next(equipment)
-    assert run_next(equipment)
-    failed = world.request(request.id)
-    assert (failed.status, failed.error_code) == ("failed", "instances_gone")
+    done = world.request(request.id)
+    assert (done.status, done.job_id, done.error_detail) == ("succeeded", job.id, None)
+    with world.change() as session:
+        told = unlearning_predicate(read_facts(session, request.id), "http://lethe")
+    assert (told["method"], told["guarantee"], told["data"]["gone_at_source"]) == ("retrain", "exact", 1)
+    assert "the policy allows 0" in told["tried"][0]["why"]
 
 
 def test_a_snapshot_has_the_targets_of_what_it_refreshes(

@@ -11,11 +11,14 @@ from sqlalchemy.orm import Session
 
 from app.core.database import transaction
 from app.core.logging import get_logger
-from models import ModelVersion
+from models import Job, ModelVersion
 from worker.engine.checkpoint import CheckpointLayout
 from worker.engine.contract import Data, ForgetRequest, ForgetSet, Problem, Refused
 from worker.engine.data import split_holdout
+from worker.jobs.heartbeat import Order
+from worker.jobs.monitor import Stopped
 from worker.jobs.running import Running
+from worker.pipeline.ladder import RETRAIN, next_rung
 from worker.pipeline.registered import (
     Registered,
     StoredCheckpoint,
@@ -26,8 +29,6 @@ from worker.pipeline.registered import (
     read_stored_checkpoint,
 )
 from worker.pipeline.seeds import seed_of
-
-EXACT = "retrain"
 
 # Row numbers are those of validation: the data's fingerprint is compared before they are used.
 _REQUESTED = text("""
@@ -92,6 +93,19 @@ WHERE request.job_id = :job_id AND request.status = 'running' AND request.cancel
 GROUP BY request.id ORDER BY request.id
 """)
 
+# They get a place in a job of that method; the others of this one are carried out without them.
+_LEAVE_TO_RETRAINING = text("""
+WITH moved AS (
+  UPDATE deletion_requests SET status = 'queued', method = :method, job_id = NULL, revision = revision + 1
+  WHERE job_id = :job_id AND id = ANY(CAST(:ids AS uuid[])) AND status = 'running'
+  RETURNING id, tenant_id
+)
+INSERT INTO events (tenant_id, subject_id, type, data)
+SELECT tenant_id, id, 'method.changed',
+  jsonb_build_object('method', CAST(:method AS text), 'reason', 'gone_at_source')
+FROM moved
+""")
+
 LOGGED = 50  # ids of HTTP requests on one line, so that a request can be followed into the job it joined
 
 
@@ -127,7 +141,8 @@ class Loaded:
 
 
 def load(running: Running) -> Loaded:
-    """Raises `Refused`: data_vanished, data_changed, instances_gone, checkpoint_vanished, …"""
+    """Raises `Refused`: data_vanished, data_changed, checkpoint_vanished, …; and `Stopped`, when requests
+    were left to retraining: what they name is no longer in the data, and this job unlearns step by step."""
     claim = running.claim
     if claim.registered_model_id is None or claim.base_version_id is None:
         raise Refused("model_not_ready", "The model has no published version to start from.")
@@ -138,13 +153,11 @@ def load(running: Running) -> Loaded:
         requested, excluded = asked.requested, asked.excluded
         steps = session.get_one(ModelVersion, claim.base_version_id).empirical_steps
         gone = _gone(session, registered, claim.job_id)
-    if gone and claim.method != EXACT:
-        raise Refused(
-            "instances_gone",
-            f"{sum(gone.values())} of the instances are no longer in the data, so that they cannot be "
-            "unlearned step by step: they were deleted at the source. Ask again with the method retrain, "
-            "which trains anew without them.",
-        )
+        tried = list(session.get_one(Job, claim.job_id).rungs)
+    rung = next_rung(registered.policy, claim.method or "", steps, tried)
+    if gone and rung is not None and rung.method != RETRAIN:
+        running.act(lambda session, job: _leave_to_retraining(session, job, list(gone)), "settle")
+        raise Stopped(Order.RESTART)
     requests = tuple(dict.fromkeys(uuid.UUID(request.reference) for request in requested))
     running.heartbeat.expect(len(requests))
     train = open_training_data(running, registered)
@@ -220,6 +233,11 @@ def _forget_requests(session: Session, registered: Registered, job_id: uuid.UUID
 def _gone(session: Session, registered: Registered, job_id: uuid.UUID) -> dict[str, int]:
     bound = {"job_id": job_id, "model_id": registered.model_id, "dataset_id": registered.dataset_id}
     return {str(row.id): int(row.instances) for row in session.execute(_GONE, bound)}
+
+
+def _leave_to_retraining(session: Session, job: Job, requests: list[str]) -> None:
+    session.execute(_LEAVE_TO_RETRAINING, {"job_id": job.id, "ids": requests, "method": RETRAIN})
+    get_logger(__name__).info("left_to_retraining", requests=len(requests))
 
 
 def _rows(positions: list[int]) -> torch.Tensor:

@@ -37,10 +37,9 @@ def validate_dataset(running: Running) -> None:
     train = _describe(running, format, url, roots)
     holdout = _describe(running, format, holdout_url, roots) if holdout_url else None
     _check(train, holdout)
-    hashes = hash_instances(train.ids, running.claim.tenant_id, running.equipment.settings)
     running.enter(Phase.PUBLISHING)
     with transaction(running.equipment.sessions, "validation") as session:
-        _accept(session, running, train, holdout, hashes)
+        _accept(session, running, train, holdout)
 
 
 def _describe(running: Running, format: str, url: str, roots: list[str]) -> Description:
@@ -76,11 +75,11 @@ def _check(train: Description, holdout: Description | None) -> None:
         )
 
 
-def _accept(
-    session: Session, running: Running, train: Description, holdout: Description | None, hashes: list[bytes]
-) -> None:
+def _accept(session: Session, running: Running, train: Description, holdout: Description | None) -> None:
     """Index and description appear together. The job's row is locked last and for a moment only: its
     lease has to be renewed while the index is written."""
+    key_id = _hash_key_of_refreshed(session, running) or running.equipment.settings.hash_key_id
+    hashes = hash_instances(train.ids, running.claim.tenant_id, running.equipment.settings, key_id)
     dataset = session.scalar(
         select(Dataset)
         .where(Dataset.id == running.claim.dataset_id, Dataset.status == DatasetStatus.VALIDATING)
@@ -98,10 +97,21 @@ def _accept(
     dataset.holdout_fingerprint = holdout.fingerprint if holdout else None
     dataset.holdout_count = holdout.instances if holdout else None
     dataset.targets = _targets(train)
-    dataset.hash_key_id = running.equipment.settings.hash_key_id
+    dataset.hash_key_id = key_id
     session.flush()
     session.execute(event(job.tenant_id, dataset.id, "dataset.ready", instances=train.instances))
     settling.succeed(session, job, running.claim.actor, version_id=None)
+
+
+def _hash_key_of_refreshed(session: Session, running: Running) -> str | None:
+    """All snapshots of the same data are under one key. Whoever rotates keys waits from here to the commit;
+    the older row is locked first, as they do."""
+    refreshed = select(Dataset.refreshes_id).where(Dataset.id == running.claim.dataset_id).scalar_subquery()
+    return session.scalar(
+        select(Dataset.hash_key_id)
+        .where(Dataset.tenant_id == running.claim.tenant_id, Dataset.id == refreshed)
+        .with_for_update(read=True, key_share=True)
+    )
 
 
 def _check_refreshed(session: Session, dataset: Dataset, train: Description) -> None:

@@ -1,4 +1,4 @@
-"""Deletion certificates: one signed statement, or the bundle of a request on a data set."""
+"""Deletion certificates: one signed statement, or all that were signed of a request (see `bundle`)."""
 
 import hashlib
 import json
@@ -7,21 +7,28 @@ from typing import Any
 
 from securesystemslib.signer import SSlibKey
 
+from lethe.bundle import DISPOSAL, PARTS, UNLEARNING, is_bundle, open_bundle, tell_parts
 from lethe.canonical import canonical, parse
 from lethe.envelope import Statement, open_envelope
 from lethe.findings import Findings, NotVerified
 
-UNLEARNING = "urn:lethe:statement:unlearning:v1"
-DISPOSAL = "urn:lethe:statement:disposal:v1"
 WHAT = "The certificate"
 
 
 def verify_certificate(file: Path, keys: list[SSlibKey], checkpoint: Path | None = None) -> Findings:
     """Raises `NotVerified`. `checkpoint`: a model's weights, to be the very ones that are certified."""
-    statements = _statements(file.read_bytes(), keys)
+    content = file.read_bytes()
     findings = Findings(f"{file.name}: verified.")
-    for statement in statements:
-        _tell(statement, findings)
+    if is_bundle(file, content):
+        opened = open_bundle(content, keys)
+        for number, statement in sorted(opened.items()):
+            _tell(statement, findings, f"Line {number}: ")
+        statements = list(opened.values())
+        findings.not_proven += _of_one_part(statements)
+    else:
+        statements = _statements(content, keys)
+        for statement in statements:
+            _tell(statement, findings, "")
     if checkpoint is not None:
         findings.proven.append(_compare(checkpoint, statements))
     elif any(statement.type == UNLEARNING for statement in statements):
@@ -32,18 +39,28 @@ def verify_certificate(file: Path, keys: list[SSlibKey], checkpoint: Path | None
         "That the service did what it states: a signature shows who says so, and that nothing was changed.",
         "That the key belongs to the service: compare its id with one that you know from elsewhere.",
     ]
-    if len(statements) > 1 or _is_bundle(file.read_bytes()):
-        findings.not_proven.append("That the bundle is complete: ask the service for the request's children.")
+    if _is_document(content):
+        findings.not_proven.append("That the bundle is complete: fetch the request's certificates as lines.")
     findings.not_proven = list(dict.fromkeys(findings.not_proven))
     return findings
 
 
-def _is_bundle(content: bytes) -> bool:
+def _is_document(content: bytes) -> bool:
+    """The certificates of a request on a data set in one document, which nothing binds together."""
     return content.startswith(b'{"certificates":')
 
 
+def _of_one_part(statements: list[Statement]) -> list[str]:
+    parents = {statement.predicate["request"].get("parent") for statement in statements} - {None}
+    if not parents or any(statement.type == PARTS for statement in statements):
+        return []
+    return [
+        f"Anything about the other parts of request {parents.pop()}: this is the certificate of one of them."
+    ]
+
+
 def _statements(content: bytes, keys: list[SSlibKey]) -> list[Statement]:
-    if not _is_bundle(content):
+    if not _is_document(content):
         return [_statement(content, keys, WHAT)]
     bundle = parse(content, "The bundle")
     if set(bundle) != {"certificates", "request"} or not isinstance(bundle["certificates"], list):
@@ -66,14 +83,19 @@ def _statement(content: bytes, keys: list[SSlibKey], what: str) -> Statement:
     return statement
 
 
-def _tell(statement: Statement, findings: Findings) -> None:
+def _tell(statement: Statement, findings: Findings, where: str) -> None:
     predicate = statement.predicate
     findings.proven.append(
-        f"Not a byte was changed since it was signed, with the key {statement.key_id}, at "
+        f"{where}Not a byte was changed since it was signed, with the key {statement.key_id}, at "
         f"{predicate['issued_at']} by the service's clock."
     )
+    if statement.type == PARTS:
+        tell_parts(statement, findings, where)
+        return
     tell = _unlearning if statement.type == UNLEARNING else _disposal
-    findings.proven += [f"The service states: {sentence}" for sentence in tell(predicate, statement.subjects)]
+    findings.proven += [
+        f"{where}The service states: {sentence}" for sentence in tell(predicate, statement.subjects)
+    ]
     findings.not_proven += [str(sentence) for sentence in predicate["does_not_prove"]]
     findings.not_proven += [
         f"That a bound of the policy was kept: {says}" for says in _gates(predicate, "not_measured")

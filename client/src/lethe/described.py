@@ -84,6 +84,7 @@ class Calls:
     extend = Described(requesting.extend)
     history = Described(requesting.history)
     certificate = Described(requesting.certificate)
+    certificates = Described(requesting.certificates)
     send_instances = Described(requesting.send_instances)
     get_instance_list = Described(requesting.get_instance_list)
     forget_instance_list = Described(requesting.forget_instance_list)

@@ -148,7 +148,18 @@ def certificate(
     It is signed seconds after the request has succeeded; for as long as `timeout` says, that is waited for.
     """
     asked = {"statement": statement}
-    outgoing = Outgoing("GET", f"{_path(request)}/certificate", asked, {"Accept": "application/json"})
+    return _signed(
+        Outgoing("GET", f"{_path(request)}/certificate", asked, {"Accept": "application/json"}), timeout
+    )
+
+
+def certificates(request: UUID | str, *, timeout: float = 30.0) -> Plan[bytes]:
+    """All that was signed about the request, one envelope per line (an in-toto bundle): of a request on a
+    data set the certificates of all its parts, and what names them. Keep it as it comes, too."""
+    return _signed(Outgoing("GET", f"{_path(request)}/certificates"), timeout)
+
+
+def _signed(outgoing: Outgoing, timeout: float) -> Plan[bytes]:
     ends = time.monotonic() + timeout
     while True:
         try:

@@ -139,12 +139,19 @@ def certificate(
         Literal["unlearning", "disposal"],
         typer.Option(help="What was done; or that the old versions are gone"),
     ] = "unlearning",
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="All that was signed, of every part: one statement per line")
+    ] = False,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch the signed certificate of a request; `lethe verify` checks it."""
     with connected(profile, as_json) as (client, speaker):
-        content = client.certificate(_id(request), statement=statement)
+        content = (
+            client.certificates(_id(request))
+            if bundle
+            else client.certificate(_id(request), statement=statement)
+        )
         keep(content, output, speaker)
 
 
