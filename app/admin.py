@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -21,16 +21,27 @@ from app.audit.export import exported
 from app.auth import repository
 from app.auth.keys import MintedKey, Scope, mint_key
 from app.core.audit import audit_entry
+from app.core.database import owner_engine
 from app.core.errors import LetheError
 from app.core.hashing import UnknownHashKey
 from app.core.roots import canonical_url
+from app.core.rows import AnyRow
 from app.core.settings import Settings, get_settings
+from app.core.sight import Sight, give_sight
 from app.core.storage import open_storage
 from app.hash_keys import rotate_hash_key
-from models import APIKey, Artifact, Tenant, time_ordered_id
+from models import Artifact, Tenant, time_ordered_id
 from models.states import ArtifactState
 
 OPERATOR = "operator"
+_TENANT = text("SELECT id FROM names_of_tenants() WHERE name = :name")
+_TENANTS = text("SELECT id, name FROM names_of_tenants() ORDER BY name")
+_KEYS = text(
+    "SELECT public_id, name, array_to_string(scopes, ',') AS scopes,"
+    " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired'"
+    " ELSE 'active' END AS state FROM api_keys WHERE tenant_id = :tenant ORDER BY id"
+)
+_KEY = text("SELECT id, tenant_id, revoked_at FROM find_api_key(:public_id)")
 
 
 class Refused(ValueError):
@@ -39,9 +50,11 @@ class Refused(ValueError):
 
 def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
     """The tenant's id; that of the existing tenant when the name is taken. Roots are added, never removed."""
+    new = time_ordered_id()
+    give_sight(session, Sight(new))
     made = session.scalar(
         insert(Tenant)
-        .values(id=time_ordered_id(), name=name)
+        .values(id=new, name=name)
         .on_conflict_do_nothing(index_elements=["name"])
         .returning(Tenant.id)
     )
@@ -91,20 +104,27 @@ def create_key(
 
 def revoke_key(session: Session, public_id: str) -> None:
     """Revoke the key at once; a revoked key stays revoked."""
-    key = session.execute(
-        select(APIKey.id, APIKey.tenant_id, APIKey.revoked_at).where(APIKey.public_id == public_id)
-    ).one_or_none()
-    if key is None:
-        raise Refused(f"There is no key with the public id {public_id}; list-keys shows them.")
+    key = _find_key(session, public_id)
     if key.revoked_at is None:
         session.execute(repository.revoke_key(key.tenant_id, key.id))
         session.execute(audit_entry(key.tenant_id, OPERATOR, "api_key.revoke", key.id))
 
 
+def _find_key(session: Session, public_id: str) -> AnyRow:
+    """As `find_tenant`, by a key."""
+    key = session.execute(_KEY, {"public_id": public_id}).one_or_none()
+    if key is None:
+        raise Refused(f"There is no key with the public id {public_id}; list-keys shows them.")
+    give_sight(session, Sight(key.tenant_id))
+    return key
+
+
 def find_tenant(session: Session, name: str) -> uuid.UUID:
-    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
+    """From here on the session sees that tenant's rows, and no others. Raises `Refused`."""
+    found: uuid.UUID | None = session.scalar(_TENANT, {"name": name})
     if found is None:
         raise Refused(f"There is no tenant named {name}; create-tenant makes one.")
+    give_sight(session, Sight(found))
     return found
 
 
@@ -123,8 +143,10 @@ OwnerURL = Annotated[
 
 @contextmanager
 def _session(url: str) -> Iterator[Session]:
+    """As the owner, who alone sees every tenant at once when he says so; said by any other, it changes
+    nothing."""
     try:
-        engine = create_engine(url, connect_args={"connect_timeout": 5})
+        engine = owner_engine(url)
         try:
             with Session(engine) as session, session.begin():
                 yield session
@@ -180,15 +202,11 @@ def _revoke_key(public_id: str, database_url: DatabaseURL) -> None:
 @cli.command("list-keys")
 def _list_keys(database_url: DatabaseURL) -> None:
     """Show every key without its secret: tenant, public id, name, scopes, state."""
-    query = text(
-        "SELECT t.name AS tenant, k.public_id, k.name, array_to_string(k.scopes, ',') AS scopes,"
-        " CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'"
-        " ELSE 'active' END AS state FROM api_keys k JOIN tenants t ON t.id = k.tenant_id"
-        " ORDER BY t.name, k.id"
-    )
     with _session(database_url) as session:
-        for row in session.execute(query):
-            print("\t".join(str(value) for value in row))
+        for tenant in session.execute(_TENANTS).all():
+            give_sight(session, Sight(tenant.id))
+            for row in session.execute(_KEYS, {"tenant": tenant.id}):
+                print(tenant.name, *row, sep="\t")
 
 
 @cli.command("rotate-hash-key")

@@ -118,7 +118,8 @@ def _on(
     celery = ("-m", "celery", "-A", "worker.main", "worker", "--concurrency=1", "--loglevel=INFO")
     logs = folder / "logs"
     api = Program("api", [*uvicorn, f"--port={port}"], common, logs / "api.log")
-    relay = Program("relay", ["-m", "app.relay"], common, logs / "relay.log")
+    of_the_relay = common | {"LETHE_RELAY_DATABASE_URL": database.relay_url}
+    relay = Program("relay", ["-m", "app.relay"], of_the_relay, logs / "relay.log")
     own = tuple(
         Program(
             f"worker{number}",

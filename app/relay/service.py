@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
@@ -48,7 +48,7 @@ class Relay:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._url = settings.database_url.get_secret_value()
+        self._url = relay_url(settings)
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
         self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
