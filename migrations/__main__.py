@@ -40,8 +40,8 @@ def main() -> int:
     print("The schema is up to date.", file=sys.stderr)
     if older:
         print(
-            f"Row-level security is prepared and not on: {', '.join(older)} of an older version are connected "
-            "and would see nothing. Replace API and relay, then run `python -m migrations` once more.",
+            f"Row-level security is prepared, not on: {', '.join(older)} of an older version are "
+            "connected and would see nothing. Replace API and relay, then run `python -m migrations` once more.",
             file=sys.stderr,
         )
     return 0

@@ -48,8 +48,8 @@ _NO_LONGER = (
 
 
 def prepare(table: str, column: str = "tenant_id", model_column: str | None = None) -> None:
-    """Policies for a table that holds rows of tenants, and of their models if it has a column that says which.
-    They do nothing before the table is switched on."""
+    """Policies for a table that holds rows of tenants, and of their models if a column says which. They do
+    nothing before the table is switched on."""
     named = NAMED_MODELS.format(column=model_column)
     op.execute(
         text(

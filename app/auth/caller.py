@@ -32,12 +32,12 @@ _NOBODY = bytes(32)
 # Whose key it is is known when it is found; the tenant is named in the same statement, and only if the secret
 # is the key's. What was named ends with the transaction, and so does every refusal.
 _FIND = text(
-    "SELECT id, tenant_id, secret_sha256, scopes, model_ids, revoked_at IS NOT NULL AS revoked,"
+    "SELECT id, tenant_id, secret_sha256, scopes, model_ids, revoked_at IS NOT NULL AS revoked,"  # noqa: S608
     " coalesce(expires_at <= now(), false) AS expired,"
     " coalesce(last_used_at < now() - interval '1 minute', true) AS unmarked,"
     " CASE WHEN secret_sha256 = :sent THEN "
     + NAMED_BY_SQL.format(tenant="CAST(tenant_id AS text)", models="CAST(model_ids AS text)")
-    + " END FROM find_api_key(:public_id)"  # noqa: S608 (constants)
+    + " END FROM find_api_key(:public_id)"
 )
 _MARK_USED = text(
     "UPDATE api_keys SET last_used_at = now() WHERE id = (SELECT id FROM api_keys WHERE id = :id"

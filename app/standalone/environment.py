@@ -56,14 +56,8 @@ def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
     threads wait by spinning: with as many threads as cores they would slow each other down.
     """
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    return {
-        **environment,
-        OWNER_URL: "",
-        RELAY_URL: "",
-        SIGNING_KEY: "",
-        WEBHOOK_KEY: "",
-        "OMP_NUM_THREADS": threads,
-    }
+    not_its_own = dict.fromkeys((OWNER_URL, RELAY_URL, SIGNING_KEY, WEBHOOK_KEY), "")
+    return {**environment, **not_its_own, "OMP_NUM_THREADS": threads}
 
 
 def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:

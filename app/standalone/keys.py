@@ -60,8 +60,8 @@ class Keys:
 
     @classmethod
     def _read(cls, folder: DataFolder) -> Self:
-        """A folder from before anything was signed, or sent to webhooks, or the relay had a role of its own, gets
-        what is missing."""
+        """A folder from before anything was signed, or sent to webhooks, or the relay had a role of its own,
+        gets what is missing."""
         kept = json.loads(folder.keys.read_text())
         made = {name: secrets.token_hex(32) for name in _ADDED_SINCE}
         keys = cls(**(made | kept))

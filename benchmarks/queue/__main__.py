@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.core.database import relay_url
 from app.standalone.redis import RedisServer
 from benchmarks.http import checkpoints, requests
 from benchmarks.http.stage import Stage, stage

@@ -26,7 +26,8 @@ SELECT relname AS name, CASE relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' E
   CASE WHEN relname = 'registered_models' THEN 'id' WHEN EXISTS (
     SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'registered_model_id'
   ) THEN 'registered_model_id' END AS model
-FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND (relname = 'tenants' OR EXISTS (
+FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND (relname = 'tenants' OR EXISTS (
   SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'tenant_id' AND NOT attisdropped
 )) ORDER BY 1
 """)
