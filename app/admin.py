@@ -8,44 +8,37 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.audit.export import exported
-from app.auth import repository
-from app.auth.keys import MintedKey, Scope, mint_key
+from app.auth import issuing
+from app.auth.keys import Scope
 from app.core.audit import audit_entry
 from app.core.database import owner_engine
 from app.core.errors import LetheError
 from app.core.hashing import UnknownHashKey
 from app.core.roots import canonical_url
-from app.core.rows import AnyRow
 from app.core.settings import Settings, get_settings
 from app.core.sight import Sight, give_sight
 from app.core.storage import open_storage
 from app.hash_keys import rotate_hash_key
+from app.operator_keys import (
+    OPERATOR,
+    Refused,
+    create_key,
+    find_tenant,
+    keys_of_all_tenants,
+    revoke_key,
+    rotate_key,
+)
 from models import Artifact, Tenant, time_ordered_id
 from models.states import ArtifactState
-
-OPERATOR = "operator"
-_TENANT = text("SELECT id FROM names_of_tenants() WHERE name = :name")
-_TENANTS = text("SELECT id, name FROM names_of_tenants() ORDER BY name")
-_KEYS = text(
-    "SELECT public_id, name, array_to_string(scopes, ',') AS scopes,"
-    " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired'"
-    " ELSE 'active' END AS state FROM api_keys WHERE tenant_id = :tenant ORDER BY id"
-)
-_KEY = text("SELECT id, tenant_id, revoked_at FROM find_api_key(:public_id)")
-
-
-class Refused(ValueError):
-    """A command that cannot be carried out; the sentence says what to do instead."""
 
 
 def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
@@ -78,54 +71,6 @@ def allow_root(session: Session, name: str, root: str) -> None:
     ).one_or_none()
     if added is not None:
         session.execute(audit_entry(tenant_id, OPERATOR, "tenant.allow_root", tenant_id, root=url))
-
-
-def create_key(
-    session: Session,
-    tenant: str,
-    name: str,
-    scopes: Sequence[str],
-    expires_days: int | None = None,
-) -> MintedKey:
-    """A new key of that tenant; its text exists nowhere else."""
-    unknown = sorted(set(scopes) - {str(scope) for scope in Scope})
-    if unknown or not scopes:
-        raise Refused(
-            f"Scopes must be among {', '.join(Scope)}; not {', '.join(unknown) or 'an empty list'}."
-        )
-    tenant_id = find_tenant(session, tenant)
-    expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
-    minted = mint_key()
-    listed = sorted(set(scopes))
-    made = session.execute(repository.insert_key(tenant_id, minted, name, listed, expires_at)).one()
-    session.execute(audit_entry(tenant_id, OPERATOR, "api_key.create", made.id, scopes=listed))
-    return minted
-
-
-def revoke_key(session: Session, public_id: str) -> None:
-    """Revoke the key at once; a revoked key stays revoked."""
-    key = _find_key(session, public_id)
-    if key.revoked_at is None:
-        session.execute(repository.revoke_key(key.tenant_id, key.id))
-        session.execute(audit_entry(key.tenant_id, OPERATOR, "api_key.revoke", key.id))
-
-
-def _find_key(session: Session, public_id: str) -> AnyRow:
-    """As `find_tenant`, by a key."""
-    key = session.execute(_KEY, {"public_id": public_id}).one_or_none()
-    if key is None:
-        raise Refused(f"There is no key with the public id {public_id}; list-keys shows them.")
-    give_sight(session, Sight(key.tenant_id))
-    return key
-
-
-def find_tenant(session: Session, name: str) -> uuid.UUID:
-    """From here on the session sees that tenant's rows, and no others. Raises `Refused`."""
-    found: uuid.UUID | None = session.scalar(_TENANT, {"name": name})
-    if found is None:
-        raise Refused(f"There is no tenant named {name}; create-tenant makes one.")
-    give_sight(session, Sight(found))
-    return found
 
 
 # The command line.
@@ -185,10 +130,26 @@ def _create_key(
     scope: Annotated[list[str], typer.Option(help=", ".join(Scope))],
     database_url: DatabaseURL,
     expires_days: Annotated[int | None, typer.Option(min=1)] = None,
+    model: Annotated[list[str] | None, typer.Option(help="The only models that it is for")] = None,
 ) -> None:
     """Make an API key and print it, this once."""
     with _session(database_url) as session:
-        minted = create_key(session, tenant, name, scope, expires_days)
+        minted = create_key(session, tenant, name, scope, expires_days, model or ())
+    print(minted.text)
+
+
+@cli.command("rotate-key")
+def _rotate_key(
+    public_id: str,
+    database_url: DatabaseURL,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=issuing.LONGEST_OVERLAP_HOURS, help="How long the old one still opens")
+    ] = issuing.OVERLAP_HOURS,
+    expires_days: Annotated[int | None, typer.Option(min=1, help="Of the new one")] = None,
+) -> None:
+    """Make a key that takes another's place, with its scopes and models, and print it, this once."""
+    with _session(database_url) as session:
+        minted = rotate_key(session, public_id, overlap_hours, expires_days)
     print(minted.text)
 
 
@@ -201,12 +162,10 @@ def _revoke_key(public_id: str, database_url: DatabaseURL) -> None:
 
 @cli.command("list-keys")
 def _list_keys(database_url: DatabaseURL) -> None:
-    """Show every key without its secret: tenant, public id, name, scopes, state."""
+    """Show every key without its secret: tenant, public id, name, scopes, state, models, last use, end."""
     with _session(database_url) as session:
-        for tenant in session.execute(_TENANTS).all():
-            give_sight(session, Sight(tenant.id))
-            for row in session.execute(_KEYS, {"tenant": tenant.id}):
-                print(tenant.name, *row, sep="\t")
+        for columns in keys_of_all_tenants(session):
+            print(*columns, sep="\t")
 
 
 @cli.command("rotate-hash-key")
