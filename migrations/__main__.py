@@ -41,7 +41,7 @@ def main() -> int:
     if older:
         print(
             f"Row-level security is prepared, not on: {', '.join(older)} of an older version are "
-            "connected and would see nothing. Replace API and relay, then run `python -m migrations` again.",
+            "connected and could not work with it. Replace them, then run `python -m migrations` again.",
             file=sys.stderr,
         )
     return 0

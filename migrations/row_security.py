@@ -1,8 +1,9 @@
 """Row-level security for tables that are in use: prepared at once, switched on when nothing depends on its
 absence any more.
 
-Processes from before it name no tenant and would see nothing. They are known by what they call themselves to
-the database; while one is connected, the policies are there and do nothing.
+Processes from before it name no tenant and would see nothing, or write in a way (COPY) that it does not take.
+They are known by what they called themselves to the database, which their successors do not; while one is
+connected, the policies are there and do nothing.
 """
 
 from alembic import op
@@ -32,8 +33,11 @@ _MODELS = "CREATE POLICY of_the_named_models ON {table} AS RESTRICTIVE TO lethe_
 
 _OLDER_PROCESSES = text("""
 SELECT DISTINCT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND usename = 'lethe_app'
-  AND application_name IN ('lethe-api', 'lethe-relay', 'lethe-relay-courier', 'lethe-relay-listener')
+WHERE datname = current_database() AND (
+  usename = 'lethe_app'
+    AND application_name IN ('lethe-api', 'lethe-relay', 'lethe-relay-courier', 'lethe-relay-listener')
+  OR usename = 'lethe_worker' AND application_name = 'lethe-worker'
+)
 ORDER BY 1
 """)
 _STILL_OPEN = text("""

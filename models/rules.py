@@ -165,7 +165,7 @@ RELAY_GRANTS: dict[str, str] = {
     "deletion_requests": "SELECT, INSERT, UPDATE",
     "deletion_request_items": "SELECT, INSERT",
     "forgotten_supervision": "SELECT",
-    "idempotency_keys": "SELECT, DELETE",
+    "idempotency_keys": "SELECT, UPDATE, DELETE",
     "events": "SELECT, INSERT",
     "jobs": "SELECT, INSERT, UPDATE",
     "attempts": "SELECT, UPDATE",

@@ -13,10 +13,7 @@ from app.core.wire import Answer, Moment, Sent, ShortText
 class NewAPIKey(Sent):
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {"name": "consent service", "scopes": ["requests:write"]},
-                {"name": "team vision", "scopes": ["requests:write", "requests:read"], "expires_in_days": 90},
-            ]
+            "example": {"name": "consent service", "scopes": ["requests:write"], "expires_in_days": 90}
         }
     )
 

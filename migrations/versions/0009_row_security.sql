@@ -41,7 +41,7 @@ GRANT SELECT, INSERT ON deletion_request_items TO lethe_relay
 ;
 GRANT SELECT ON forgotten_supervision TO lethe_relay
 ;
-GRANT SELECT, DELETE ON idempotency_keys TO lethe_relay
+GRANT SELECT, UPDATE, DELETE ON idempotency_keys TO lethe_relay
 ;
 GRANT SELECT, INSERT ON events TO lethe_relay
 ;
