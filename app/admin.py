@@ -8,40 +8,46 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.audit.export import exported
-from app.auth import repository
-from app.auth.keys import MintedKey, Scope, mint_key
+from app.auth import issuing
+from app.auth.keys import Scope
 from app.core.audit import audit_entry
+from app.core.database import owner_engine
 from app.core.errors import LetheError
 from app.core.hashing import UnknownHashKey
 from app.core.roots import canonical_url
 from app.core.settings import Settings, get_settings
+from app.core.sight import Sight, give_sight
 from app.core.storage import open_storage
 from app.hash_keys import rotate_hash_key
-from models import APIKey, Artifact, Tenant, time_ordered_id
+from app.operator_keys import (
+    OPERATOR,
+    Refused,
+    create_key,
+    find_tenant,
+    keys_of_all_tenants,
+    revoke_key,
+    rotate_key,
+)
+from models import Artifact, Tenant, time_ordered_id
 from models.states import ArtifactState
-
-OPERATOR = "operator"
-
-
-class Refused(ValueError):
-    """A command that cannot be carried out; the sentence says what to do instead."""
 
 
 def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
     """The tenant's id; that of the existing tenant when the name is taken. Roots are added, never removed."""
+    new = time_ordered_id()
+    give_sight(session, Sight(new))
     made = session.scalar(
         insert(Tenant)
-        .values(id=time_ordered_id(), name=name)
+        .values(id=new, name=name)
         .on_conflict_do_nothing(index_elements=["name"])
         .returning(Tenant.id)
     )
@@ -67,28 +73,6 @@ def allow_root(session: Session, name: str, root: str) -> None:
         session.execute(audit_entry(tenant_id, OPERATOR, "tenant.allow_root", tenant_id, root=url))
 
 
-def create_key(
-    session: Session,
-    tenant: str,
-    name: str,
-    scopes: Sequence[str],
-    expires_days: int | None = None,
-) -> MintedKey:
-    """A new key of that tenant; its text exists nowhere else."""
-    unknown = sorted(set(scopes) - {str(scope) for scope in Scope})
-    if unknown or not scopes:
-        raise Refused(
-            f"Scopes must be among {', '.join(Scope)}; not {', '.join(unknown) or 'an empty list'}."
-        )
-    tenant_id = find_tenant(session, tenant)
-    expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
-    minted = mint_key()
-    listed = sorted(set(scopes))
-    made = session.execute(repository.insert_key(tenant_id, minted, name, listed, expires_at)).one()
-    session.execute(audit_entry(tenant_id, OPERATOR, "api_key.create", made.id, scopes=listed))
-    return minted
-
-
 def set_quota(session: Session, name: str, instances_per_day: int | None) -> None:
     """How many instances the tenant may ask to be forgotten in a day without a person's word; None: as the
     settings say."""
@@ -97,25 +81,6 @@ def set_quota(session: Session, name: str, instances_per_day: int | None) -> Non
     session.execute(
         audit_entry(tenant_id, OPERATOR, "tenant.set_quota", tenant_id, instances_per_day=instances_per_day)
     )
-
-
-def revoke_key(session: Session, public_id: str) -> None:
-    """Revoke the key at once; a revoked key stays revoked."""
-    key = session.execute(
-        select(APIKey.id, APIKey.tenant_id, APIKey.revoked_at).where(APIKey.public_id == public_id)
-    ).one_or_none()
-    if key is None:
-        raise Refused(f"There is no key with the public id {public_id}; list-keys shows them.")
-    if key.revoked_at is None:
-        session.execute(repository.revoke_key(key.tenant_id, key.id))
-        session.execute(audit_entry(key.tenant_id, OPERATOR, "api_key.revoke", key.id))
-
-
-def find_tenant(session: Session, name: str) -> uuid.UUID:
-    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
-    if found is None:
-        raise Refused(f"There is no tenant named {name}; create-tenant makes one.")
-    return found
 
 
 # The command line.
@@ -133,8 +98,10 @@ OwnerURL = Annotated[
 
 @contextmanager
 def _session(url: str) -> Iterator[Session]:
+    """As the owner, who alone sees every tenant at once when he says so; said by any other, it changes
+    nothing."""
     try:
-        engine = create_engine(url, connect_args={"connect_timeout": 5})
+        engine = owner_engine(url)
         try:
             with Session(engine) as session, session.begin():
                 yield session
@@ -186,10 +153,26 @@ def _create_key(
     scope: Annotated[list[str], typer.Option(help=", ".join(Scope))],
     database_url: DatabaseURL,
     expires_days: Annotated[int | None, typer.Option(min=1)] = None,
+    model: Annotated[list[str] | None, typer.Option(help="The only models that it is for")] = None,
 ) -> None:
     """Make an API key and print it, this once."""
     with _session(database_url) as session:
-        minted = create_key(session, tenant, name, scope, expires_days)
+        minted = create_key(session, tenant, name, scope, expires_days, model or ())
+    print(minted.text)
+
+
+@cli.command("rotate-key")
+def _rotate_key(
+    public_id: str,
+    database_url: DatabaseURL,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=issuing.LONGEST_OVERLAP_HOURS, help="How long the old one still opens")
+    ] = issuing.OVERLAP_HOURS,
+    expires_days: Annotated[int | None, typer.Option(min=1, help="Of the new one")] = None,
+) -> None:
+    """Make a key that takes another's place, with its scopes and models, and print it, this once."""
+    with _session(database_url) as session:
+        minted = rotate_key(session, public_id, overlap_hours, expires_days)
     print(minted.text)
 
 
@@ -202,16 +185,10 @@ def _revoke_key(public_id: str, database_url: DatabaseURL) -> None:
 
 @cli.command("list-keys")
 def _list_keys(database_url: DatabaseURL) -> None:
-    """Show every key without its secret: tenant, public id, name, scopes, state."""
-    query = text(
-        "SELECT t.name AS tenant, k.public_id, k.name, array_to_string(k.scopes, ',') AS scopes,"
-        " CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'"
-        " ELSE 'active' END AS state FROM api_keys k JOIN tenants t ON t.id = k.tenant_id"
-        " ORDER BY t.name, k.id"
-    )
+    """Show every key without its secret: tenant, public id, name, scopes, state, models, last use, end."""
     with _session(database_url) as session:
-        for row in session.execute(query):
-            print("\t".join(str(value) for value in row))
+        for columns in keys_of_all_tenants(session):
+            print(*columns, sep="\t")
 
 
 @cli.command("rotate-hash-key")

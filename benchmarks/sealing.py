@@ -25,6 +25,7 @@ import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core.database import relay_url
 from app.relay.sealing import seal_entries
 from benchmarks.http.requests import POST, _drive, _posts
 from benchmarks.http.stage import Stage, settle, stage
@@ -105,7 +106,7 @@ def _written(on: Stage, case: str) -> float:
     _switch_trigger(on, case)
     tenant = on.world.tenant()
     taken = []
-    url = on.world.settings.database_url.get_secret_value().replace("+psycopg", "")
+    url = relay_url(on.world.settings).replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
         for _ in range(ROWS):
@@ -121,7 +122,7 @@ def _written(on: Stage, case: str) -> float:
 
 def _chained(on: Stage) -> float:
     """Rows per second, of those that were written above."""
-    engine = create_engine(on.world.settings.database_url.get_secret_value())
+    engine = create_engine(relay_url(on.world.settings))
     started = time.perf_counter()
     rows = seal_entries(sessionmaker(engine))
     engine.dispose()
@@ -136,7 +137,7 @@ def _switch_trigger(on: Stage, case: str) -> None:
 @contextmanager
 def _sealer(on: Stage, *, working: bool) -> Iterator[None]:
     """As the relay's, but twice as often."""
-    engine = create_engine(on.world.settings.database_url.get_secret_value())
+    engine = create_engine(relay_url(on.world.settings))
     sessions: sessionmaker[Session] = sessionmaker(engine)
     done = threading.Event()
 

@@ -12,7 +12,8 @@ from urllib.request import urlopen
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from app.admin import create_key, create_tenant
+from app.admin import create_tenant
+from app.operator_keys import create_key
 from app.standalone.ports import free_port
 from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer
@@ -134,7 +135,8 @@ def _on(
     celery = ("-m", "celery", "-A", "worker.main", "worker", "--concurrency=1", "--loglevel=INFO")
     logs = folder / "logs"
     api = Program("api", [*uvicorn, f"--port={port}"], common, logs / "api.log")
-    relay = Program("relay", ["-m", "app.relay"], common, logs / "relay.log")
+    of_the_relay = common | {"LETHE_RELAY_DATABASE_URL": database.relay_url}
+    relay = Program("relay", ["-m", "app.relay"], of_the_relay, logs / "relay.log")
     own = tuple(
         Program(
             f"worker{number}",

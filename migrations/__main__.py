@@ -1,7 +1,8 @@
 """`python -m migrations`: upgrade the database that LETHE_OWNER_DATABASE_URL names to the newest schema.
 
-Sets the passwords of the roles lethe_app and lethe_worker to those in LETHE_DATABASE_URL and
-LETHE_WORKER_DATABASE_URL, where these name the roles: the schema itself gives them none.
+Sets the passwords of the roles lethe_app, lethe_relay and lethe_worker to those in LETHE_DATABASE_URL,
+LETHE_RELAY_DATABASE_URL and LETHE_WORKER_DATABASE_URL, where these name the roles: the schema itself gives
+them none. Switches row-level security on, unless processes from before it are connected.
 """
 
 import os
@@ -13,9 +14,13 @@ from contextlib import contextmanager
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
-from migrations.online import upgrade_in_use
+from migrations.online import switch_row_security_on, upgrade_in_use
 
-ROLES = {"lethe_app": "LETHE_DATABASE_URL", "lethe_worker": "LETHE_WORKER_DATABASE_URL"}
+ROLES = {
+    "lethe_app": "LETHE_DATABASE_URL",
+    "lethe_relay": "LETHE_RELAY_DATABASE_URL",
+    "lethe_worker": "LETHE_WORKER_DATABASE_URL",
+}
 
 
 def main() -> int:
@@ -23,14 +28,22 @@ def main() -> int:
     if not owner:
         print("Set LETHE_OWNER_DATABASE_URL to the database's URL as its owner.", file=sys.stderr)
         return 2
-    engine = create_engine(owner)
+    # A migration that changes rows changes those of every tenant.
+    engine = create_engine(owner, connect_args={"options": "-c lethe.everyone=on"})
     with _alone(engine):
         upgrade_in_use(engine)
+        older = switch_row_security_on(engine)
     with engine.begin() as connection:
         for role, variable in ROLES.items():
             _set_password(connection, role, os.environ.get(variable))
     engine.dispose()
     print("The schema is up to date.", file=sys.stderr)
+    if older:
+        print(
+            f"Row-level security is prepared, not on: {', '.join(older)} of an older version are "
+            "connected and could not work with it. Replace them, then run `python -m migrations` again.",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -6,8 +6,9 @@ therefore run outside of a transaction.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from alembic import op
 from psycopg.errors import LockNotAvailable
@@ -15,6 +16,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from migrations import upgrade
+from migrations.row_security import switch_on
+
+T = TypeVar("T")
 
 ONLINE = "online"
 LOCK_SECONDS = 2.0
@@ -28,16 +32,37 @@ SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NO
 def upgrade_in_use(engine: Engine, tries: int = TRIES, lock_seconds: float = LOCK_SECONDS) -> None:
     """Raises SQLAlchemy's `OperationalError` when a lock was not to be had in any of the tries: some
     transaction is open for minutes."""
+
+    def once(connection: Connection) -> None:
+        _limit_waiting(connection, lock_seconds)
+        upgrade(connection, in_use=True)
+
+    _again_and_again(engine, once, tries, lock_seconds)
+
+
+def switch_row_security_on(
+    engine: Engine, tries: int = TRIES, lock_seconds: float = LOCK_SECONDS
+) -> list[str]:
+    """The processes from before it that are still connected: while there are any, nothing is done. Raises as
+    `upgrade_in_use` does."""
+
+    def once(connection: Connection) -> list[str]:
+        _limit_waiting(connection, lock_seconds)
+        return switch_on(connection)
+
+    return _again_and_again(engine.execution_options(isolation_level="AUTOCOMMIT"), once, tries, lock_seconds)
+
+
+def _again_and_again(engine: Engine, once: Callable[[Connection], T], tries: int, pause: float) -> T:
     for number in range(1, tries + 1):
         try:
             with engine.connect() as connection:
-                _limit_waiting(connection, lock_seconds)
-                upgrade(connection, in_use=True)
-            return
+                return once(connection)
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable) or number == tries:
                 raise
-            time.sleep(lock_seconds)
+            time.sleep(pause)
+    raise AssertionError("there is at least one try")
 
 
 @contextmanager
@@ -51,6 +76,17 @@ def outside_of_a_transaction() -> Iterator[None]:
         op.execute("SET lock_timeout = 0")  # an index waits for old transactions, and stands in nobody's way
         yield
         op.execute(f"SET lock_timeout = '{before}'")
+
+
+@contextmanager
+def in_short_steps() -> Iterator[None]:
+    """Where the database is in use, each statement commits by itself, and waits for a lock no longer than
+    others may have to wait for it. Each must bear being done again."""
+    if not _in_use():
+        yield
+        return
+    with op.get_context().autocommit_block():
+        yield
 
 
 def create_index(name: str, definition: str) -> None:

@@ -7,6 +7,7 @@ migrations are the same; a test compares the two.
 from sqlalchemy import Column, Connection, MetaData, Table, Text, event
 from sqlalchemy import text as sql
 
+from models import row_security
 from models.base import Base
 from models.states import MACHINES
 
@@ -24,7 +25,7 @@ DECLARE name text;
 BEGIN
   -- Roles belong to the whole server: two databases of one server may be migrated at once.
   PERFORM pg_advisory_xact_lock(hashtext('lethe roles'));
-  FOREACH name IN ARRAY ARRAY['lethe_app', 'lethe_worker'] LOOP
+  FOREACH name IN ARRAY ARRAY['lethe_app', 'lethe_relay', 'lethe_worker'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       BEGIN
         EXECUTE format('CREATE ROLE %I LOGIN', name);
@@ -112,7 +113,7 @@ END $$
 """
 ONLY_OF_THE_EVENTS = "REVOKE EXECUTE ON FUNCTION tell_endpoints() FROM PUBLIC"
 
-# Table → what the application and the worker may do with it.
+# Table → what the application and the worker may do with it. Sealing and certifying are the relay's.
 GRANTS: dict[str, tuple[str, str]] = {
     "tenants": ("SELECT, INSERT, UPDATE", "SELECT, UPDATE"),
     "api_keys": ("SELECT, INSERT, UPDATE", ""),
@@ -136,18 +137,50 @@ GRANTS: dict[str, tuple[str, str]] = {
     "attempts": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
     "outbox": ("SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT"),
     "audit_log": ("SELECT, INSERT", "SELECT, INSERT"),
-    # The relay, which is the application's role, seals what both have written.
-    "audit_unsealed": ("SELECT, DELETE", ""),
-    "audit_seals": ("SELECT, INSERT", ""),
-    "audit_checkpoints": ("SELECT, INSERT", ""),
-    "signing_keys": ("SELECT, INSERT", ""),
-    "certificates": ("SELECT, INSERT", ""),
+    "audit_unsealed": ("", ""),
+    "audit_seals": ("SELECT", ""),
+    "audit_checkpoints": ("SELECT", ""),
+    "signing_keys": ("SELECT", ""),
+    "certificates": ("SELECT", ""),
     "opendsr_requests": ("SELECT, INSERT, UPDATE", ""),
     "opendsr_callbacks": ("SELECT, INSERT, UPDATE", ""),
     "identity_instances": ("SELECT, INSERT, DELETE", ""),
     "webhook_endpoints": ("SELECT, INSERT, UPDATE, DELETE", ""),
     "webhook_deliveries": ("SELECT, INSERT, UPDATE, DELETE", ""),
     "state_transitions": ("SELECT", "SELECT"),
+}
+
+# Table → what the relay may do with it: no API keys, and nothing of what only clients name.
+RELAY_GRANTS: dict[str, str] = {
+    "tenants": "SELECT",
+    "artifacts": "SELECT, UPDATE",
+    "datasets": "SELECT, UPDATE",
+    "registered_models": "SELECT, UPDATE",
+    "model_tasks": "SELECT",
+    "model_versions": "SELECT, UPDATE",
+    "former_datasets": "SELECT",
+    "legal_holds": "SELECT",
+    "aliases": "SELECT",
+    "instance_lists": "SELECT, DELETE",
+    "deletion_requests": "SELECT, INSERT, UPDATE",
+    "deletion_request_items": "SELECT, INSERT",
+    "forgotten_supervision": "SELECT",
+    "idempotency_keys": "SELECT, UPDATE, DELETE",
+    "events": "SELECT, INSERT",
+    "jobs": "SELECT, INSERT, UPDATE",
+    "attempts": "SELECT, UPDATE",
+    "outbox": "SELECT, INSERT, UPDATE, DELETE",
+    "audit_log": "SELECT, INSERT",
+    "audit_unsealed": "SELECT, DELETE",
+    "audit_seals": "SELECT, INSERT",
+    "audit_checkpoints": "SELECT, INSERT",
+    "signing_keys": "SELECT, INSERT",
+    "certificates": "SELECT, INSERT",
+    "opendsr_requests": "SELECT",
+    "opendsr_callbacks": "SELECT, UPDATE",
+    "webhook_endpoints": "SELECT, UPDATE",
+    "webhook_deliveries": "SELECT, INSERT, UPDATE, DELETE",
+    "state_transitions": "SELECT",
 }
 
 APPEND_ONLY = ("audit_log", "events", "audit_seals", "audit_checkpoints", "signing_keys", "certificates")
@@ -203,12 +236,13 @@ def statements() -> list[str]:
         "CREATE TRIGGER tell_endpoints AFTER INSERT ON events"
         " REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION tell_endpoints()"
     )
-    made += ["GRANT USAGE ON SCHEMA public TO lethe_app, lethe_worker"]
+    made += ["GRANT USAGE ON SCHEMA public TO lethe_app, lethe_worker, lethe_relay"]
     for table, (app, worker) in GRANTS.items():
         made += [f"GRANT {app} ON {table} TO lethe_app"] if app else []
         made += [f"GRANT {worker} ON {table} TO lethe_worker"] if worker else []
-    made.append("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO lethe_app, lethe_worker")
-    return made
+    made += [f"GRANT {relay} ON {table} TO lethe_relay" for table, relay in RELAY_GRANTS.items()]
+    made.append("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO lethe_app, lethe_worker, lethe_relay")
+    return [*made, *row_security.statements()]
 
 
 @event.listens_for(Base.metadata, "after_create")

@@ -3,7 +3,15 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,8 +43,15 @@ class APIKey(Identified, Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    # The models that it is limited to; None: all of the tenant's, also those that are registered later.
+    # (Later columns come last, where ALTER TABLE puts them.)
+    model_ids: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid(as_uuid=True)), sort_order=1)
+    # The key that this one took the place of.
+    rotated_from_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=2)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id", "rotated_from_id"], ["api_keys.tenant_id", "api_keys.id"]),
+        CheckConstraint("model_ids <> '{}'", name="limited_to_something"),
         CheckConstraint("octet_length(secret_sha256) = 32", name="secret_is_a_digest"),
     )

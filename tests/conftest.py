@@ -59,6 +59,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     that needs Redis asks for `redis_server` and copies the settings."""
     return Settings(
         database_url=database.app_url,
+        relay_database_url=database.relay_url,
         worker_database_url=database.worker_url,
         owner_database_url=database.owner_url,
         broker_url="redis://127.0.0.1:1/0",

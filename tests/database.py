@@ -28,6 +28,10 @@ class Database:
         return self._as("lethe_app")
 
     @property
+    def relay_url(self) -> str:
+        return self._as("lethe_relay")
+
+    @property
     def worker_url(self) -> str:
         return self._as("lethe_worker")
 
@@ -37,12 +41,12 @@ class Database:
 
 
 def build_template(superuser_url: str) -> None:
-    """Create the template database, migrate it, and let both roles log in."""
+    """Create the template database, migrate it, and let its roles log in."""
     _administer(superuser_url, f"CREATE DATABASE {TEMPLATE}")
     engine = create_engine(_named(superuser_url, TEMPLATE))
     with engine.begin() as connection:
         upgrade(connection)
-        for role in ("lethe_app", "lethe_worker"):
+        for role in ("lethe_app", "lethe_relay", "lethe_worker"):
             connection.execute(text(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'"))
     engine.dispose()
 

@@ -29,7 +29,7 @@ def equip(settings: Settings, name: str, abandon: Callable[[], None] = lambda: N
     url = require_database(settings)
     return Equipment(
         settings=settings,
-        sessions=sessionmaker(sync_engine(settings, url, "lethe-worker")),
+        sessions=sessionmaker(sync_engine(settings, url, "lethe-runs")),
         heartbeats=sync_engine(settings, url, "lethe-heartbeat"),
         storage=open_storage(settings),
         name=name,

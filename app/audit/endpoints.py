@@ -13,6 +13,7 @@ from app.core.audit import audit_entry
 from app.core.envelope import SignedEnvelope
 from app.core.openapi import errors
 from app.core.session import Session
+from app.core.sight import SeeingSessions
 
 router = APIRouter(prefix="/v1/audit", tags=["Audit"])
 
@@ -56,5 +57,5 @@ async def export_audit_log(request: Request, caller: AuditRead, session: Session
         )
     )
     headers = {"Content-Disposition": 'attachment; filename="audit-log.jsonl"'}
-    pieces = streamed(request.app.state.sessions, caller.tenant_id, found)
+    pieces = streamed(SeeingSessions(request.app.state.sessions, caller.sight), found)
     return StreamingResponse(pieces, headers=headers, media_type=MEDIA_TYPE)

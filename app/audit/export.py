@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from app.audit import repository
@@ -16,6 +15,7 @@ from app.audit.chain import entry_of
 from app.core.canonical import canonical
 from app.core.errors import NotFound
 from app.core.rows import AnyRow
+from app.core.sight import SeeingSessions
 
 MEDIA_TYPE = "application/x-ndjson"
 FORMAT = "lethe-audit-export"
@@ -51,10 +51,9 @@ def exported(session: Session, tenant_id: uuid.UUID) -> Iterator[bytes]:
     yield _closing(checkpoint)
 
 
-async def streamed(
-    sessions: async_sessionmaker[AsyncSession], tenant_id: uuid.UUID, checkpoint: AnyRow
-) -> AsyncIterator[bytes]:
+async def streamed(sessions: SeeingSessions, checkpoint: AnyRow) -> AsyncIterator[bytes]:
     """The same, up to a checkpoint. No connection is held while the client reads: rows never change."""
+    tenant_id = sessions.sight.tenant_id
     yield _header(tenant_id, checkpoint.position)
     for after in range(0, checkpoint.position, BATCH):
         async with sessions() as session:

@@ -18,6 +18,10 @@ class Scope(StrEnum):
     ADMIN = "admin"  # implies all others
 
 
+# What a key can be limited to single models in. The others are about more than models.
+OF_MODELS = frozenset({Scope.REQUESTS_WRITE, Scope.REQUESTS_READ, Scope.MODELS_WRITE, Scope.MODELS_READ})
+
+
 @dataclass(frozen=True)
 class MintedKey:
     """`text` is shown once, to whoever asked for it."""

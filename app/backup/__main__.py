@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
 from app.backup.checking import damaged_copies, damaged_versions
@@ -14,6 +13,7 @@ from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
 from app.backup.restored_log import record_lost_ends
 from app.backup.sweeping import remove_unknown_objects
+from app.core.database import owner_engine
 from app.core.hashing import UnknownHashKey
 from app.core.object_store import ObjectStore
 from app.core.settings import get_settings
@@ -55,7 +55,7 @@ def restore(folder: Folder, programs: Programs = None, storage: bool = True) -> 
 @app.command()
 def reapply() -> None:
     """Queue what was asked to be forgotten after the backup, before API and workers are started again."""
-    engine = create_engine(_owner_url())
+    engine = owner_engine(_owner_url())
     settings = get_settings()
     storage = open_storage(settings)
     lost = record_lost_ends(sessionmaker(engine), storage)  # first: what follows is on the new way
@@ -81,7 +81,7 @@ def reapply() -> None:
 @app.command()
 def check() -> None:
     """Read every version that is served, and say which ones do not have their digest."""
-    engine = create_engine(_owner_url())
+    engine = owner_engine(_owner_url())
     damaged = list(damaged_versions(sessionmaker(engine), open_storage(get_settings())))
     engine.dispose()
     for line in damaged:
@@ -94,7 +94,7 @@ def check() -> None:
 @app.command()
 def sweep() -> None:
     """After a restore: remove what the storage has of the time after the backup, and no row knows."""
-    engine = create_engine(_owner_url())
+    engine = owner_engine(_owner_url())
     removed = remove_unknown_objects(sessionmaker(engine), open_storage(get_settings()))
     engine.dispose()
     typer.echo(f"{len(removed)} objects removed that no artifact has.")

@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
+
+from app.core.database import EVERYONE, owner_engine
 
 _VERSIONS = text("""
 SELECT artifact.path, artifact.sha256 FROM artifacts AS artifact
@@ -26,12 +28,14 @@ def dump(database_url: str, file: Path, programs: Path | None) -> dict[str, byte
     """One consistent snapshot; path → SHA-256 of every version's bytes, as that snapshot has them. What else
     it names in the storage (snapshots of runs, candidates) is made anew if it is gone. Raises
     `DumpFailed`."""
-    engine = create_engine(database_url, isolation_level="REPEATABLE READ")
+    engine = owner_engine(database_url, isolation_level="REPEATABLE READ")
     try:
         with engine.begin() as connection:
             versions = {row.path: bytes(row.sha256) for row in connection.execute(_VERSIONS)}
             snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
-            options = ["--format=custom", "--no-owner", f"--file={file}", f"--snapshot={snapshot}"]
+            # Row-level security would have it refuse an owner who is no superuser.
+            options = ["--format=custom", "--no-owner", "--enable-row-security"]
+            options += [f"--file={file}", f"--snapshot={snapshot}"]
             _run("pg_dump", options, database_url, programs)
     except OperationalError as error:
         raise DumpFailed(f"The database cannot be reached: {error.orig}") from error
@@ -70,6 +74,7 @@ def _run(program: str, options: Sequence[str], database_url: str, programs: Path
         "PGPORT": str(url.port or 5432),
         "PGUSER": url.username or "",
         "PGPASSWORD": str(url.password or ""),
+        "PGOPTIONS": EVERYONE,
     }
     done = subprocess.run(
         [found, f"--dbname={url.database}", *options],

@@ -6,6 +6,7 @@ worker and the relay commit through `transaction`, once per unit of work.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -13,6 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import failpoints
 from app.core.settings import Settings
+
+EVERYONE = "-c lethe.everyone=on"
 
 
 def async_engine(settings: Settings) -> AsyncEngine:
@@ -24,10 +27,27 @@ def async_engine(settings: Settings) -> AsyncEngine:
         pool_timeout=10,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=_connect_args(settings, "lethe-api"),
+        connect_args=_connect_args(settings, "lethe-http"),  # migrations know older processes by "lethe-api"
     )
     event.listen(engine.sync_engine, "handle_error", _replace_what_fails_a_ping)
     return engine
+
+
+def relay_url(settings: Settings) -> str:
+    """The URL of the role that the relay connects as. Raises `ValueError`."""
+    url = settings.relay_database_url.get_secret_value() if settings.relay_database_url else ""
+    if not url:
+        raise ValueError(
+            "The relay needs LETHE_RELAY_DATABASE_URL: PostgreSQL as the role lethe_relay. Give it to "
+            "`python -m migrations` as well, which sets the role's password."
+        )
+    return url
+
+
+def owner_engine(url: str, **options: Any) -> Engine:
+    """As the owner, for operators' commands. Row-level security shows him every tenant, if he says so."""
+    arguments = {"connect_timeout": 5, "options": EVERYONE}
+    return create_engine(url, connect_args=arguments, **options)
 
 
 def sync_engine(settings: Settings, url: str, name: str) -> Engine:

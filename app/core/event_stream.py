@@ -15,7 +15,7 @@ from typing import Any
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Uuid
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -23,6 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from app.core.errors import BadRequest
 from app.core.openapi import header_parameters
 from app.core.rows import AnyRow
+from app.core.sight import SeeingSessions, Sight
 from app.core.wire import Answer, Moment, rfc3339
 from models import Event
 
@@ -81,7 +82,7 @@ class Look:
 class Subject:
     """Whose history it is. `look` runs in the session of a poll."""
 
-    tenant_id: uuid.UUID
+    sight: Sight
     ids: list[uuid.UUID]
     look: Callable[[AsyncSession], Awaitable[Look]]
     after: int = 0
@@ -89,7 +90,7 @@ class Subject:
 
 
 async def history(session: AsyncSession, subject: Subject) -> list[AnyRow]:
-    bound = {"tenant_id": subject.tenant_id, "subjects": subject.ids, "after": subject.after}
+    bound = {"tenant_id": subject.sight.tenant_id, "subjects": subject.ids, "after": subject.after}
     return list((await session.execute(_AFTER, bound)).all())
 
 
@@ -130,12 +131,12 @@ async def answer(request: Request, session: AsyncSession, subject: Subject) -> R
         look = await subject.look(session)
         if look.finished and not await history(session, subject):
             return Response(status_code=204)  # tells an EventSource not to come back
-    sessions: async_sessionmaker[AsyncSession] = request.app.state.sessions
+    sessions = SeeingSessions(request.app.state.sessions, subject.sight)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(sessions, subject), 200, headers, MEDIA_TYPE)
 
 
-async def _stream(sessions: async_sessionmaker[AsyncSession], subject: Subject) -> AsyncIterator[bytes]:
+async def _stream(sessions: SeeingSessions, subject: Subject) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=int(POLL_SECONDS * 1000), comment="stream of events")
     started = spoke = time.monotonic()
     while time.monotonic() - started < STREAM_SECONDS:

@@ -20,7 +20,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LETHE_", extra="ignore")
 
     # Where the servers are. Each process needs only the URL of its own role.
-    database_url: SecretStr = Field(description="PostgreSQL as the role lethe_app: API and relay")
+    database_url: SecretStr = Field(description="PostgreSQL as the role lethe_app: the API")
+    relay_database_url: SecretStr | None = Field(None, description="PostgreSQL as lethe_relay")
     worker_database_url: SecretStr | None = Field(None, description="PostgreSQL as lethe_worker")
     owner_database_url: SecretStr | None = Field(None, description="PostgreSQL as the owner: migrations")
     broker_url: SecretStr = Field(

@@ -21,6 +21,7 @@ async def register_dataset(
     caller: ModelsWrite, session: Session, sent: NewDataset, response: Response
 ) -> DatasetView:
     """Register training data by URL. A job validates it; poll the data set until it is ready or rejected."""
+    caller.require_all_models()
     dataset, queued = await service.register(session, caller, sent)
     response.headers["Location"] = f"/v1/datasets/{dataset.name}"
     response.status_code = 202 if queued else 200

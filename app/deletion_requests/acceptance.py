@@ -70,7 +70,9 @@ class Checked:
 async def check(
     session: AsyncSession, caller: Caller, settings: Settings, sent: NewDeletionRequest
 ) -> Checked:
-    """Raises `NotFound`, `Conflict`, `TooLarge` and `InvalidInput`; writes nothing."""
+    """Raises `Forbidden`, `NotFound`, `Conflict`, `TooLarge` and `InvalidInput`; writes nothing."""
+    if sent.model is None:
+        caller.require_all_models()  # also of models that are registered while the request is under way
     dates = deadlines(sent.regulation, settings)
     found = await _targets(session, caller, settings, sent)
     instances = await _instances(session, caller, settings, sent, found[0].hash_key_id)

@@ -75,7 +75,8 @@ async def create_deletion_request(
     key = None if dry_run else idempotency.read_key(idempotency_key)
     if key is not None:
         body = await request.body()
-        digest = idempotency.request_digest(settings, request.method, request.url.path, body)
+        whose = " ".join([request.url.path, *map(str, caller.models or ())])  # never another limit's answer
+        digest = idempotency.request_digest(settings, request.method, whose, body)
         kept = await idempotency.claim(session, caller.tenant_id, key, digest, settings)
         if kept is not None:
             return _answer(kept, json.dumps(kept.body).encode(), {"Idempotent-Replayed": "true"})

@@ -71,4 +71,4 @@ def subject(caller: Caller, row: AnyRow, after: int) -> Subject:
         seen = found.one()
         return Look(seen.finished, seen.progress)
 
-    return Subject(caller.tenant_id, ids, look, after)
+    return Subject(caller.sight, ids, look, after)

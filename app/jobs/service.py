@@ -165,7 +165,7 @@ async def subject(session: AsyncSession, caller: Caller, job_id: uuid.UUID, afte
         seen = (await session.execute(_LOOK, {"tenant_id": caller.tenant_id, "id": job_id})).one()
         return Look(seen.finished, seen.progress)
 
-    return Subject(caller.tenant_id, [job_id], look, after)
+    return Subject(caller.sight, [job_id], look, after)
 
 
 def _decision(caller: Caller, decision: str, reason: str) -> str:

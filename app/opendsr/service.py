@@ -38,6 +38,7 @@ class Door:
 
 async def create(session: AsyncSession, caller: Caller, door: Door, body: bytes) -> AnyRow:
     """The request's row. Raises what the deletion requests' slice raises, and `ValidationError`."""
+    caller.require_all_models()
     sent = SentRequest.model_validate_json(body)
     settings = door.settings
     extension = sent.extension(domain_of(settings))
@@ -75,7 +76,8 @@ async def create(session: AsyncSession, caller: Caller, door: Door, body: bytes)
 
 
 async def row_of(session: AsyncSession, caller: Caller, door: Door, name: str) -> AnyRow:
-    """Raises `NotFound`."""
+    """Raises `Forbidden` and `NotFound`."""
+    caller.require_all_models()
     try:
         row = await repository.find(session, caller.tenant_id, uuid.UUID(name))
     except ValueError:

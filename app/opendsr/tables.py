@@ -120,6 +120,7 @@ def _hashed(
 
 
 async def _dataset(session: Session, caller: Caller, name: str) -> AnyRow:
+    caller.require_all_models()
     found = await repository.dataset(session, caller.tenant_id, name)
     if found is None:
         raise NotFound("There is no such data set.", code="dataset_not_found")

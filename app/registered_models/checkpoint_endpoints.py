@@ -8,6 +8,7 @@ from starlette.responses import Response
 from app.auth.caller import ModelsReadStreaming, ModelsWriteStreaming
 from app.core.digests import expected_sha256
 from app.core.openapi import errors, header_parameters
+from app.core.sight import SeeingSessions
 from app.registered_models import repository, service
 from app.registered_models.download import check_may_download, checkpoint_response
 from app.registered_models.schemas import VersionView
@@ -33,9 +34,10 @@ async def upload_checkpoint(
 ) -> VersionView:
     """Send the weights of version 1 as safetensors. A job validates them."""
     state = request.app.state
+    sessions = SeeingSessions(state.sessions, caller.sight)
     announced = request.headers.get("content-length")
     await receive(
-        state.sessions,
+        sessions,
         state.storage,
         state.upload_threads,
         caller,
@@ -46,7 +48,7 @@ async def upload_checkpoint(
         max_bytes=state.settings.max_checkpoint_bytes,
     )
     response.headers["Location"] = f"/v1/models/{model}"
-    async with state.sessions() as session:
+    async with sessions() as session:
         return service.version_view(await service.version(session, caller, model, "1"))
 
 
@@ -91,7 +93,7 @@ async def describe_checkpoint(
 
 async def _checkpoint(request: Request, caller: ModelsReadStreaming, model: str, version: str) -> Response:
     state = request.app.state
-    async with state.sessions() as session:
+    async with SeeingSessions(state.sessions, caller.sight)() as session:
         row = await service.version(session, caller, model, version)
         model_row = await repository.lock_or_read(session, caller.tenant_id, model, lock=False)
         name = model_row.name if model_row else "model"

@@ -31,6 +31,7 @@ async def register_model(
 
     Then send its weights with PUT …/versions/1/checkpoint, unless `checkpoint_url` says where they lie.
     """
+    caller.require_all_models()
     model = await service.register(session, caller, sent)
     response.headers["Location"] = f"/v1/models/{model.name}"
     return model

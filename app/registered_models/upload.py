@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import insert, text, update
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.caller import Caller
 from app.core import failpoints
@@ -20,6 +19,7 @@ from app.core.channel import Channel
 from app.core.errors import BadRequest, Conflict, Gone, InvalidInput, TooLarge, Unavailable
 from app.core.logging import get_logger
 from app.core.rows import AnyRow
+from app.core.sight import SeeingSessions
 from app.core.storage import PIECE, Storage, Written
 from app.jobs.opening import queue_validation
 from app.registered_models import repository
@@ -30,8 +30,6 @@ from models.states import ArtifactState, ModelStatus
 STALL_SECONDS = 60.0
 _MAY_RECEIVE = (ModelStatus.AWAITING_CHECKPOINT, ModelStatus.REJECTED)
 
-Sessions = async_sessionmaker[AsyncSession]
-
 _EXPECT = text(
     "UPDATE model_versions SET state = 'pending', artifact_id = :artifact_id"
     " WHERE tenant_id = :tenant_id AND registered_model_id = :model_id AND number = 1 RETURNING id"
@@ -39,7 +37,7 @@ _EXPECT = text(
 
 
 async def receive(
-    sessions: Sessions,
+    sessions: SeeingSessions,
     storage: Storage,
     threads: ThreadPoolExecutor,
     caller: Caller,
@@ -140,7 +138,7 @@ async def _store(
 
 
 async def _accept(
-    sessions: Sessions, caller: Caller, model: str, artifact_id: uuid.UUID, written: Written
+    sessions: SeeingSessions, caller: Caller, model: str, artifact_id: uuid.UUID, written: Written
 ) -> uuid.UUID:
     """Version 1 is there and waits for its validation."""
     async with sessions.begin() as session:
@@ -197,7 +195,7 @@ async def _accept(
 
 
 async def _discard(
-    sessions: Sessions,
+    sessions: SeeingSessions,
     storage: Storage,
     tenant_id: uuid.UUID,
     artifact_id: uuid.UUID,

@@ -14,7 +14,11 @@ def main() -> None:
         signal.signal(number, _end)
     settings = get_settings()
     configure_logging(settings, "relay")
-    Relay(settings).run()
+    try:
+        relay = Relay(settings)
+    except ValueError as error:
+        sys.exit(str(error))
+    relay.run()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

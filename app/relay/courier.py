@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.daemon_threads import in_daemon_thread
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.opendsr.signing import configured_signer
@@ -47,7 +47,7 @@ class Courier:
         )
         self._lease = settings.webhook_total_seconds + LEASE_MARGIN
         self._pause = settings.sweep_seconds
-        engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay-courier")
+        engine = sync_engine(settings, relay_url(settings), "lethe-relay-courier")
         self._sessions: sessionmaker[Session] = sessionmaker(engine)
         self._rounds: list[Round] = [WebhookRound(self._sessions, master_keys(settings), self._room)]
         callback_signer = configured_signer(settings)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import psycopg
 from obstore.exceptions import BaseError as StorageError
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine, transaction
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
@@ -35,6 +35,9 @@ from app.relay.sealing import seal_entries, sign_checkpoints
 from app.relay.unanswered import cancel_unheard, expire_reviews
 
 CHANNEL = "lethe_outbox"
+_ROW_SECURITY = text(
+    "SELECT bool_and(relrowsecurity) FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid"
+)
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
 SECONDS_TO_END = 1.0  # for what is under way; it is done again by whoever comes next
@@ -48,7 +51,7 @@ class Relay:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._url = settings.database_url.get_secret_value()
+        self._url = relay_url(settings)
         self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
         self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
@@ -72,6 +75,7 @@ class Relay:
     def run(self) -> None:
         """Listen before the first sweep, so that nothing falls between the two."""
         self._log.info("relay_started")
+        self._guarded("row_security", self._look_at_row_security)
         if self._signer is None:
             self._log.warning("nothing_is_signed", reason="LETHE_SIGNING_KEY is not set")
         records = threading.Thread(target=self._keep_records, name="records", daemon=True)
@@ -140,6 +144,11 @@ class Relay:
         )
         if self._certifier is not None:
             self._guarded("certify_disposals", self._certifier.certify_disposals)
+
+    def _look_at_row_security(self) -> None:
+        with transaction(self._sessions) as session:
+            if not session.scalar(_ROW_SECURITY):
+                self._log.warning("row_security_is_off", reason="run `python -m migrations` again")
 
     def _keep_records(self) -> None:
         pause = min(SECONDS_BETWEEN_DISPOSALS, max(1.0, self._settings.orphan_seconds))

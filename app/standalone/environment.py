@@ -11,6 +11,7 @@ from app.standalone.postgres import PostgresServer
 DATABASE = "lethe"
 OWNER = "lethe_owner"
 OWNER_URL = "LETHE_OWNER_DATABASE_URL"
+RELAY_URL = "LETHE_RELAY_DATABASE_URL"
 WORKER_URL = "LETHE_WORKER_DATABASE_URL"
 SIGNING_KEY = "LETHE_SIGNING_KEY"
 MODEL_SIGNING_KEY = "LETHE_MODEL_SIGNING_KEY"
@@ -25,6 +26,7 @@ def deployment_environment(
         "LETHE_PUBLIC_URL": os.environ.get("LETHE_PUBLIC_URL", public_url),
         "LETHE_CACHE_FOLDER": os.environ.get("LETHE_CACHE_FOLDER", str(folder.cache)),
         "LETHE_DATABASE_URL": postgres.url("lethe_app", keys.app_password, DATABASE),
+        RELAY_URL: postgres.url("lethe_relay", keys.relay_password, DATABASE),
         WORKER_URL: postgres.url("lethe_worker", keys.worker_password, DATABASE),
         OWNER_URL: postgres.url(OWNER, keys.owner_password, DATABASE),
         "LETHE_BROKER_URL": broker_url,
@@ -38,13 +40,13 @@ def deployment_environment(
 
 
 def of_the_relay(environment: Mapping[str, str]) -> dict[str, str]:
-    """The role lethe_app only, the key that it alone signs with, and that of the webhooks."""
+    """Its own role, the key that it alone signs with, and that of the webhooks."""
     return {**environment, OWNER_URL: "", WORKER_URL: "", MODEL_SIGNING_KEY: ""}
 
 
 def of_the_api(environment: Mapping[str, str]) -> dict[str, str]:
     """The role lethe_app only."""
-    return {**of_the_relay(environment), SIGNING_KEY: ""}
+    return {**of_the_relay(environment), RELAY_URL: "", SIGNING_KEY: ""}
 
 
 def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,7 +56,8 @@ def of_a_worker(environment: Mapping[str, str]) -> dict[str, str]:
     threads wait by spinning: with as many threads as cores they would slow each other down.
     """
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    return {**environment, OWNER_URL: "", SIGNING_KEY: "", WEBHOOK_KEY: "", "OMP_NUM_THREADS": threads}
+    not_its_own = dict.fromkeys((OWNER_URL, RELAY_URL, SIGNING_KEY, WEBHOOK_KEY), "")
+    return {**environment, **not_its_own, "OMP_NUM_THREADS": threads}
 
 
 def write_for_the_shell(folder: DataFolder, environment: Mapping[str, str]) -> None:

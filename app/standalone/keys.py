@@ -8,6 +8,8 @@ from typing import Self
 from app.standalone.data_folder import DataFolder, write_privately
 from app.standalone.refusals import StandaloneError
 
+_ADDED_SINCE = ("model_signing_key", "signing_key", "webhook_key", "relay_password")
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -17,6 +19,7 @@ class Keys:
     hash_key_id: str
     owner_password: str
     app_password: str
+    relay_password: str
     worker_password: str
     model_signing_key: str
     """64 hexadecimal characters: the private key (P-256) that workers sign checkpoints with."""
@@ -46,6 +49,7 @@ class Keys:
             hash_key_id=f"embedded-{secrets.token_hex(4)}",
             owner_password=secrets.token_urlsafe(32),
             app_password=secrets.token_urlsafe(32),
+            relay_password=secrets.token_urlsafe(32),
             worker_password=secrets.token_urlsafe(32),
             model_signing_key=secrets.token_hex(32),
             signing_key=secrets.token_hex(32),
@@ -56,9 +60,10 @@ class Keys:
 
     @classmethod
     def _read(cls, folder: DataFolder) -> Self:
-        """A folder from before anything was signed, or sent to webhooks, gets keys for it."""
+        """A folder from before anything was signed, or sent to webhooks, or the relay had a role of its own,
+        gets what is missing."""
         kept = json.loads(folder.keys.read_text())
-        made = {name: secrets.token_hex(32) for name in ("model_signing_key", "signing_key", "webhook_key")}
+        made = {name: secrets.token_hex(32) for name in _ADDED_SINCE}
         keys = cls(**(made | kept))
         if asdict(keys) != kept:
             write_privately(folder.keys, json.dumps(asdict(keys), indent=2))

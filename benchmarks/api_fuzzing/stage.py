@@ -32,6 +32,7 @@ def _settings(database: Database, folder: Path) -> Settings:
     key_file, certificate_file = write_certificate(folder)
     return Settings(
         database_url=database.app_url,
+        relay_database_url=database.relay_url,
         worker_database_url=database.worker_url,
         broker_url="redis://127.0.0.1:1/0",
         storage_url=f"file://{folder}/storage",

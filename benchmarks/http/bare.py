@@ -32,6 +32,7 @@ def create_app() -> FastAPI:
     app = FastAPI(lifespan=_lifespan)
     same = {name: uuid.UUID(GIVEN[name]) for name in IDS}
     packed = base64.b64decode(GIVEN["packed"])
+    key = {"public_id": GIVEN["public_id"], "sent": bytes.fromhex(GIVEN["secret_sha256"])}
     named = {"packed": packed, "instance_count": len(packed) // 32}
     counted = same | named | COUNTED
 
@@ -42,7 +43,7 @@ def create_app() -> FastAPI:
         request_id = time_ordered_id()
         row = same | named | _row(request_id)
         async with engine.begin() as connection:
-            (await connection.execute(_FIND, {"public_id": GIVEN["public_id"]})).one()
+            (await connection.execute(_FIND, key)).one()
             bound = {"tenant_id": same["tenant_id"], "name": "reader"}
             (await connection.execute(_BY_MODEL_NAME, bound)).one()
             (await connection.execute(_count(2), counted)).one()
@@ -54,7 +55,7 @@ def create_app() -> FastAPI:
     async def read(request: Request, request_id: uuid.UUID) -> dict[str, str]:
         engine: AsyncEngine = request.app.state.engine
         async with engine.begin() as connection:
-            (await connection.execute(_FIND, {"public_id": GIVEN["public_id"]})).one()
+            (await connection.execute(_FIND, key)).one()
             bound = {"tenant_id": same["tenant_id"], "id": request_id}
             row = (await connection.execute(_ONE, bound)).one()
         return {"id": str(row.id), "status": row.status}

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from sqlalchemy import create_engine, text
 
+from app.auth.keys import hash_secret
 from app.core.settings import Settings
 from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer
@@ -49,6 +50,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 def _on(folder: Path, database: Database, redis_url: str) -> Iterator[Stage]:
     environment = {
         "LETHE_DATABASE_URL": database.app_url,
+        "LETHE_RELAY_DATABASE_URL": database.relay_url,
         "LETHE_WORKER_DATABASE_URL": database.worker_url,
         "LETHE_BROKER_URL": redis_url,
         # Calls are counted as always, and never too many.
@@ -90,6 +92,7 @@ def _given(world: World, key: str) -> dict[str, str]:
         "model_id": str(world.run("SELECT id FROM registered_models")),
         "api_key_id": str(world.run("SELECT id FROM api_keys")),
         "public_id": key.split("_")[1],
+        "secret_sha256": hash_secret(key.split("_")[2]).hex(),
         "packed": base64.b64encode(b"".join(world.hashes("acme", names))).decode(),
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.core.database import relay_url
 from app.standalone.redis import RedisServer
 from benchmarks.http import checkpoints, requests
 from benchmarks.http.stage import Stage, stage
@@ -71,6 +72,7 @@ def _environment(ready: Stage, broker: str) -> dict[str, str]:
     settings = ready.world.settings
     return {
         "LETHE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "LETHE_RELAY_DATABASE_URL": relay_url(settings),
         "LETHE_WORKER_DATABASE_URL": settings.worker_database_url.get_secret_value(),
         "LETHE_BROKER_URL": broker,
         "LETHE_STORAGE_URL": settings.storage_url,

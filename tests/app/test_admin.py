@@ -44,7 +44,13 @@ async def test_from_a_tenant_to_a_key_and_back(command: CliRunner, app: FastAPI,
         assert (await client.get("/v1/models")).status_code == 200
         await asyncio.gather(*app.state.background)  # the commands below hold up the event loop
         listed = command.invoke(cli, ["list-keys"]).stdout
-        assert listed.split("\t") == ["acme", key.split("_")[1], "desk", "models:read", "active\n"]
+        shown = ["acme", key.split("_")[1], "desk", "models:read", "active", "all models"]
+        assert listed.split("\t")[:6] == shown
+        assert len(listed.split("\t")) == 8
+        limited = ["create-key", "acme", "--name", "desk", "--scope", "models:read", "--model", "reader"]
+        assert "no model 'reader'" in command.invoke(cli, limited).stderr
+        rotated = command.invoke(cli, ["rotate-key", key.split("_")[1], "--overlap-hours", "1"])
+        assert rotated.stdout.startswith("lethe_")
         assert command.invoke(cli, ["revoke-key", key.split("_")[1]]).exit_code == 0
         assert command.invoke(cli, ["revoke-key", key.split("_")[1]]).exit_code == 0
         answer: httpx.Response = await client.get("/v1/models")
@@ -56,6 +62,7 @@ async def test_from_a_tenant_to_a_key_and_back(command: CliRunner, app: FastAPI,
         "tenant.allow_root",
         "tenant.allow_root",
         "api_key.create",
+        "api_key.rotate",
         "api_key.revoke",
     ]
 

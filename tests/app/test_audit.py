@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 def seal(database: Database, settings: Settings) -> None:
     """As the relay does."""
-    engine = create_engine(database.app_url)
+    engine = create_engine(database.relay_url)
     sessions: sessionmaker[Session] = sessionmaker(engine)
     seal_entries(sessions)
     signer = configured_signer(settings)

@@ -89,6 +89,34 @@ async def test_keys_over_http(client: httpx.AsyncClient, app: FastAPI) -> None:
     assert bad.status_code == 422
 
 
+async def test_a_rotated_key_opens_beside_its_successor_for_a_while(
+    client: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_model()
+    sent = {"name": "desk", "scopes": ["models:read"], "models": ["reader"], "expires_in_days": 10}
+    old = (await client.post("/v1/api-keys", json=sent)).json()
+    at = f"/v1/api-keys/{old['id']}"
+    new = (await client.post(f"{at}/rotate", json={"overlap_hours": 1})).json()
+    same = ("name", "scopes", "models")
+    assert [new[name] for name in same] == [old[name] for name in same]
+    assert new["rotated_from"] == old["id"]
+    assert new["expires_at"] > old["expires_at"]  # as long as the old one was made for, from now
+    left = "SELECT extract(epoch FROM expires_at - now()) / 60 FROM api_keys WHERE id = :id"
+    assert 55 < world.run(left, id=old["id"]) <= 60
+    async with calling(app, old["key"]) as before, calling(app, new["key"]) as after:
+        assert (await before.get("/v1/models/reader")).status_code == 200
+        assert (await after.get("/v1/models/reader")).status_code == 200
+        # Once more, without an overlap: whoever did not get the answer makes another.
+        once_more = await client.post(f"{at}/rotate", json={"overlap_hours": 0, "expires_in_days": 1})
+        assert once_more.status_code == 201
+        assert (await before.get("/v1/models")).json()["code"] == "api_key_expired"
+        assert (await after.get("/v1/models")).status_code == 200
+    refused = await client.post(f"{at}/rotate", json={})
+    assert (refused.status_code, refused.json()["code"]) == (409, "api_key_ended")
+    actions = world.rows("SELECT action FROM audit_log WHERE subject_id = :id ORDER BY id", id=old["id"])
+    assert [row.action for row in actions] == ["api_key.create", "api_key.rotate", "api_key.rotate"]
+
+
 async def test_logs_hold_no_secrets_and_no_subjects(
     app: FastAPI, world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,7 +130,7 @@ async def carry_out(client: httpx.AsyncClient, world: World, body: dict[str, Any
 
 def certify(database: Database, settings: Settings) -> int:
     """As the relay does."""
-    engine = create_engine(database.app_url)
+    engine = create_engine(database.relay_url)
     signer = configured_signer(settings)
     assert signer is not None
     certifier = Certifier(sessionmaker(engine), Storage(settings.storage_url), signer, "http://lethe")

@@ -1,17 +1,30 @@
-"""Another tenant's things are exactly as absent as things that never were: on every route."""
+"""Another tenant's things are exactly as absent as things that never were: on every route. And so are, for a
+key that is limited to some models, the others."""
 
+import json
 import uuid
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
+from app.core.settings import Settings
+from app.main import ROUTERS
+from models import Base
+from models.row_security import columns
 from tests.app.conftest import calling
+from tests.app.test_audit import seal
+from tests.app.test_models import GOOD
 from tests.app.world import World
+from tests.database import Database
+from tests.opendsr.certificate import DOMAIN, write_certificate
 
 pytestmark = pytest.mark.anyio
 
-OPENDSR = "a7551968-d5d6-44b2-9831-815ac9017798"  # tests/opendsr has one that is there
+OPENDSR = "a7551968-d5d6-44b2-9831-815ac9017798"
 OTHER = "01890000-0000-7000-8000-000000000001"
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 BODIES: dict[str, dict[str, object]] = {
@@ -21,6 +34,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/datasets/{dataset}/identities": {
         "identities": [{"identity_type": "email", "identity_value": "a@b.c", "instances": ["scan-1"]}]
     },
+    "POST /v1/api-keys/{key_id}/rotate": {},
     "PATCH /v1/webhooks/{webhook_id}": {"enabled": False},
     "POST /v1/webhooks/{webhook_id}/rotate-secret": {},
     "PUT /v1/models/{model}/dataset": {"dataset": "scans"},
@@ -34,27 +48,106 @@ BODIES: dict[str, dict[str, object]] = {
 # Not of a tenant, or without anything to name in the path.
 FIXED = {"alias": "champion", "version": "1", "event_id": "1", "audit_id": OTHER, "hold_id": OTHER}
 
+ERASURE = {
+    "regulation": "gdpr",
+    "subject_request_type": "erasure",
+    "submitted_time": "2026-11-02T15:00:00Z",
+    "subject_identities": [{"identity_type": "email", "identity_value": "a@b.c", "identity_format": "raw"}],
+    "api_version": "2.0",
+}
+DATASET = {
+    "name": "newer",
+    "format": "arrays",
+    "url": "file:///data/a.npz",
+    "holdout_url": "file:///data/h.npz",
+}
+WANTED = {"instances": ["scan-1"], "tasks": "all"}
+# What names another's things in the body, by a word that the test knows: each is refused as if it never was.
+NAMING: dict[str, list[dict[str, Any]]] = {
+    "POST /v1/deletion-requests": [
+        WANTED | {"model": "{model}"},
+        WANTED | {"dataset": "{dataset}"},
+        {"model": "own", "tasks": "all", "instance_list": "{list_id}"},
+    ],
+    "POST /v1/lookups": [{"dataset": "{dataset}", "instances": ["scan-1"]}],
+    "POST /v1/models": [
+        GOOD | {"name": "new", "dataset": "{dataset}"},
+        GOOD | {"name": "new", "dataset": "owns", "derived_from": {"model": "{model}", "version": 1}},
+    ],
+    "POST /v1/datasets": [DATASET | {"refreshes": "{dataset}"}],
+    "POST /v1/api-keys": [{"name": "x", "scopes": ["models:read"], "models": ["{model}"]}],
+}
+# What gives or makes things of the caller's own, and names nothing.
+OWN: dict[str, object] = {
+    "GET /v1/models": None,
+    "GET /v1/datasets": None,
+    "GET /v1/deletion-requests": None,
+    "GET /v1/jobs": None,
+    "GET /v1/webhooks": None,
+    "GET /v1/api-keys": None,
+    "GET /v1/audit": None,
+    "GET /v1/audit/checkpoint": None,
+    "GET /v1/audit/export": None,
+    "POST /v1/instance-lists": {"instances": ["a"]},
+    "POST /v1/webhooks": {"url": "https://example.com/"},
+    "POST /opendsr/v2/opendsr_requests": ERASURE,
+    "POST /opendsr/v2/stub/opendsr_requests": ERASURE,
+}
+# For everybody, and about nobody.
+PUBLIC = {
+    "GET /",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /.well-known/lethe-signing-keys.json",
+    "GET /opendsr/v2/certificate.pem",
+    "GET /opendsr/v2/discovery",
+    "GET /opendsr/v2/stub/discovery",
+}
+FORMER_NAMES = ("requests", "opengdpr_requests", "status")  # of an OpenDSR request
 
-def _routes(app: FastAPI) -> list[tuple[str, str]]:
-    """(method, path) of every documented route that names something of a tenant's in its path."""
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    key_file, certificate_file = write_certificate(tmp_path)
+    configured = {"opendsr_key_file": str(key_file), "opendsr_certificate_file": str(certificate_file)}
+    return settings.model_copy(update=configured | {"opendsr_domain": DOMAIN})
+
+
+def _routes() -> list[tuple[str, str]]:
+    """(method, path) of everything that is answered, documented or not."""
     return [
-        (method.upper(), path)
-        for path, item in app.openapi()["paths"].items()
-        for method in item
-        if "{" in path
+        (method, route.path)
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods)
     ]
 
 
-async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subtests: pytest.Subtests) -> None:
+def test_every_route_has_a_case() -> None:
+    for method, path in _routes():
+        route = f"{method} {path}"
+        known = "{" in path or route in NAMING or route in OWN or route in PUBLIC
+        assert known or path.rsplit("/", 1)[1] in FORMER_NAMES, f"say what another tenant gets from {route}"
+
+
+async def _things_of_mine(app: FastAPI, world: World) -> dict[str, list[str]]:
+    """What paths and bodies can name, by the name of the parameter."""
     world.ready_model("mine")
     body = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
+    erasure = ERASURE | {"subject_request_id": OPENDSR}
     async with calling(app, world.key("mine", "admin")) as mine:
         request = (await mine.post("/v1/deletion-requests", json=body)).json()
         listed = (await mine.post("/v1/instance-lists", json={"instances": ["a"]})).json()
         key_id = (await mine.get("/v1/api-keys")).json()["data"][0]["id"]
         models = (await mine.get("/v1/models/reader")).json()
         hook = (await mine.post("/v1/webhooks", json={"url": "https://example.com/"})).json()
-    theirs: dict[str, list[str]] = {
+        table = BODIES["POST /v1/datasets/{dataset}/identities"]
+        assert (await mine.post("/v1/datasets/scans/identities", json=table)).status_code == 200
+        erased = await mine.post("/opendsr/v2/opendsr_requests", json=erasure)
+        assert erased.status_code == 201, erased.text
+    return {
         "model": ["reader", models["id"]],
         "dataset": ["scans", str(world.run("SELECT id FROM datasets"))],
         "request_id": [request["id"]],
@@ -64,40 +157,64 @@ async def test_every_route_keeps_tenants_apart(app: FastAPI, world: World, subte
         "webhook_id": [hook["id"]],
         "subject_request_id": [OPENDSR],
     }
-    before = _fingerprint(world)
+
+
+async def test_every_route_keeps_tenants_apart(
+    app: FastAPI, world: World, database: Database, settings: Settings, subtests: pytest.Subtests
+) -> None:
+    theirs = await _things_of_mine(app, world)
+    world.ready_model("other", "own", "owns")
+    world.run("UPDATE tenants SET allowed_roots = '{file:///data/}'")
+    seal(database, settings)
+    before = _everything_of(world, "mine")
+    ids = {str(world.tenant("mine")), *(names[-1] for names in theirs.values())} - {OPENDSR}
     async with calling(app, world.key("other", "admin")) as other:
-        for method, path in _routes(app):
-            subject = path.split("{")[1].split("}")[0]
-            for name in theirs[subject]:
-                with subtests.test(f"{method} {path} {name}"):
-                    found = await _call(other, method, path, subject, name)
-                    unknown = await _call(other, method, path, subject, UNKNOWN)
-                    assert found.status_code == unknown.status_code == 404
-                    assert _shape(found, name) == _shape(unknown, UNKNOWN)
-        for collection in ("models", "datasets", "deletion-requests", "jobs", "webhooks"):
-            answer = await other.get(f"/v1/{collection}")
-            assert answer.json() == {"data": [], "has_more": False}
-        refused = await other.post("/v1/deletion-requests", json=body)
-        assert refused.status_code == 404
-        foreign_list = body | {"instances": None, "instance_list": listed["id"]}
-        world.ready_model("other")
-        assert (await other.post("/v1/deletion-requests", json=foreign_list)).status_code == 404
-        assert (await other.post("/v1/lookups", json={"dataset": models["id"], "instances": ["a"]})).json()[
-            "code"
-        ] == "dataset_not_found"
-        after = {"after": request["id"]}
+        table = BODIES["POST /v1/datasets/{dataset}/identities"]
+        assert (await other.post("/v1/datasets/owns/identities", json=table)).status_code == 200
+        for method, path in _routes():
+            route = f"{method} {path}"
+            if "{" in path:
+                subject = path.split("{")[1].split("}")[0]
+                for name in theirs[subject]:
+                    with subtests.test(f"{route} {name}"):
+                        found = await _call(other, method, path, subject, name)
+                        unknown = await _call(other, method, path, subject, UNKNOWN)
+                        assert found.status_code == unknown.status_code == 404
+                        assert _shape(found, name) == _shape(unknown, UNKNOWN)
+            for body in NAMING.get(route, []):
+                (subject,) = [each for each in theirs if "{" + each + "}" in str(body)]
+                word = "{" + subject + "}"
+                for name in theirs[subject]:
+                    with subtests.test(f"{route} {body} {name}"):
+                        found, unknown = [
+                            await other.request(
+                                method, path, json=json.loads(json.dumps(body).replace(word, n))
+                            )
+                            for n in (name, UNKNOWN)
+                        ]
+                        assert found.status_code == unknown.status_code >= 400, found.text
+                        assert _shape(found, name) == _shape(unknown, UNKNOWN)
+            if route in OWN:
+                with subtests.test(route):
+                    sent = OWN[route]
+                    if isinstance(sent, dict) and "opendsr" in path:
+                        sent = sent | {"subject_request_id": str(uuid.uuid4())}
+                    answer = await other.request(method, path, json=sent)
+                    assert answer.is_success, answer.text
+                    assert not [each for each in ids if each in answer.text]
+        after = {"after": theirs["request_id"][0]}
         assert (await other.get("/v1/deletion-requests", params=after)).json()["data"] == []
-    assert _fingerprint(world) == before
+    assert _everything_of(world, "mine") == before
 
 
 async def _call(client: httpx.AsyncClient, method: str, path: str, subject: str, name: str) -> httpx.Response:
     url = path.replace("{" + subject + "}", name)
     for parameter, value in FIXED.items():
         url = url.replace("{" + parameter + "}", value)
-    json = BODIES.get(f"{method} {path}")
-    if method == "PUT" and json is None:
+    body = BODIES.get(f"{method} {path}")
+    if method == "PUT" and body is None:
         return await client.request(method, url, content=b"weights")
-    return await client.request(method, url, json=json)
+    return await client.request(method, url, json=body)
 
 
 def _shape(answer: httpx.Response, name: str) -> dict[str, object]:
@@ -107,19 +224,80 @@ def _shape(answer: httpx.Response, name: str) -> dict[str, object]:
     return {key: str(value).replace(name, "<name>") for key, value in body.items() if key != "request_id"}
 
 
-def _fingerprint(world: World) -> list[object]:
-    """The states of everything of tenant `mine`."""
-    mine = world.tenant("mine")
-    assert isinstance(mine, uuid.UUID)
-    return [
-        world.rows(f"SELECT * FROM {table} WHERE tenant_id = :t ORDER BY 1", t=mine)
-        for table in (
-            "jobs",
-            "deletion_requests",
-            "registered_models",
-            "aliases",
-            "instance_lists",
-            "webhook_endpoints",
-            "webhook_deliveries",
+def _everything_of(world: World, tenant: str) -> dict[str, list[object]]:
+    """Every row; of the keys, not when they were last used."""
+    bound = {"t": world.tenant(tenant)}
+    rows = {}
+    for table, column in columns().items():
+        listed = ", ".join(
+            each.name for each in Base.metadata.tables[table].columns if each.name != "last_used_at"
         )
-    ]
+        rows[table] = world.rows(f"SELECT {listed} FROM {table} WHERE {column} = :t ORDER BY 1, 2", **bound)
+    return rows
+
+
+async def test_a_key_that_is_limited_to_models_finds_no_others(
+    app: FastAPI, world: World, subtests: pytest.Subtests
+) -> None:
+    others = await _things_of_mine(app, world)
+    world.ready_model("mine", "own", "scans")
+    every = world.key("mine", "admin")
+    scopes = ["requests:write", "requests:read", "models:write", "models:read"]
+    async with calling(app, every) as admin:
+        body = {"name": "own", "scopes": scopes, "models": ["own"]}
+        made = await admin.post("/v1/api-keys", json=body)
+        assert (made.status_code, made.json()["models"]) == (201, ["own"])
+        again = {"Idempotency-Key": "once"}
+        sent = WANTED | {"model": "reader"}
+        assert (await admin.post("/v1/deletion-requests", json=sent, headers=again)).is_success
+        parent = (await admin.post("/v1/deletion-requests", json=WANTED | {"dataset": "scans"})).json()
+    before = {table: world.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("jobs", "model_tasks")}
+    async with calling(app, made.json()["key"]) as own:
+        for method, path in _routes():
+            subject = path.split("{")[1].split("}")[0] if "{" in path else ""
+            if subject not in others or subject in ("dataset", "list_id"):
+                continue  # data sets and lists are the tenant's
+            for name in others[subject]:
+                with subtests.test(f"{method} {path} {name}"):
+                    answer = await _call(own, method, path, subject, name)
+                    if subject not in ("model", "request_id", "job_id") or answer.status_code == 403:
+                        assert answer.status_code == 403
+                        assert answer.json()["code"] in ("scope_missing", "key_limited_to_models")
+                    else:
+                        assert answer.status_code == 404
+                        unknown = await _call(own, method, path, subject, UNKNOWN)
+                        assert _shape(answer, name) == _shape(unknown, UNKNOWN)
+        assert (await own.get(f"/v1/deletion-requests/{parent['id']}")).status_code == 404
+        for table, rows in before.items():
+            assert world.rows(f"SELECT * FROM {table} ORDER BY 1, 2") == rows
+        for route, (status, body) in {
+            "POST /v1/models": (403, GOOD | {"name": "new"}),
+            "POST /v1/datasets": (403, DATASET),
+            "POST /v1/datasets/scans/identities": (403, BODIES["POST /v1/datasets/{dataset}/identities"]),
+            "POST /opendsr/v2/opendsr_requests": (403, ERASURE),
+            "POST /v1/deletion-requests": (403, WANTED | {"dataset": "scans"}),
+        }.items():
+            with subtests.test(route):
+                answer = await own.request(*route.split(), json=body)
+                assert (answer.status_code, answer.json()["code"]) == (status, "key_limited_to_models")
+                assert answer.json()["models"] == [
+                    str(world.run("SELECT id FROM registered_models WHERE name = 'own'"))
+                ]
+        # Not even the answer that somebody else's same request got.
+        replayed = await own.post("/v1/deletion-requests", json=sent, headers=again)
+        assert replayed.json()["code"] == "idempotency_key_reused"
+        wanted = {"instances": ["scan-2"], "tasks": ["digit"], "model": "own"}
+        mine = await own.post("/v1/deletion-requests", json=wanted)
+        assert mine.status_code == 202, mine.text
+        assert [row["name"] for row in (await own.get("/v1/models")).json()["data"]] == ["own"]
+        assert len((await own.get("/v1/deletion-requests")).json()["data"]) == 1
+        listed = (await own.get("/v1/deletion-requests?model=own")).json()["data"]
+        assert [row["id"] for row in listed] == [mine.json()["id"], parent["children"][1]]
+        assert [row["model"] for row in (await own.get("/v1/jobs")).json()["data"]] == ["own"]
+    async with calling(app, every) as admin:
+        key = {"name": "x", "scopes": ["audit:read"], "models": ["own"]}
+        for change, code in (
+            ({}, "scope_not_of_models"),
+            ({"models": ["no"], "scopes": scopes}, "model_not_found"),
+        ):
+            assert (await admin.post("/v1/api-keys", json=key | change)).json()["code"] == code

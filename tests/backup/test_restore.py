@@ -17,7 +17,7 @@ from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
 from app.backup.sweeping import remove_unknown_objects
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.hashing import hash_instances
 from app.core.object_store import ObjectStore
 from app.core.settings import Settings
@@ -36,7 +36,7 @@ from worker.run import run_next
 
 @pytest.fixture
 def app_sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     yield sessionmaker(engine)
     engine.dispose()
 

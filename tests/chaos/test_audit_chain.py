@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.orm import sessionmaker
 
 from app.core.audit import audit_entry
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.settings import Settings
 from app.core.signing import configured_signer
 from app.relay.sealing import seal_entries, sign_checkpoints
@@ -20,7 +20,7 @@ def world(database: Database, settings: Settings) -> Iterator[World]:
     """Two tenants with three rows each, sealed by the relay's role; the log was signed at its end, twice."""
     world = World(database, settings)
     tenants = [world.tenant(name) for name in ("acme", "globex")]
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     sessions = sessionmaker(engine)
     signer = configured_signer(settings)
     assert signer is not None

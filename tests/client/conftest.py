@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.audit import repository
 from app.audit.export import exported
 from app.core.audit import audit_entry
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.settings import Settings
 from app.core.signing import StatementSigner
 from app.relay.sealing import seal_entries, sign_checkpoints
@@ -33,7 +33,7 @@ def world(database: Database, settings: Settings) -> Iterator[World]:
 
 @pytest.fixture
 def sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     yield sessionmaker(engine)
     engine.dispose()
 

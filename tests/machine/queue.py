@@ -11,7 +11,7 @@ from sqlalchemy.orm import sessionmaker
 
 from app.auth.caller import Caller
 from app.core import settling
-from app.core.database import async_engine, sync_engine
+from app.core.database import async_engine, relay_url, sync_engine
 from app.core.errors import Conflict
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
@@ -51,7 +51,7 @@ class Queue:
         self.world = World(database, settings)
         self._runner = asyncio.Runner()
         self._api = async_engine(settings)
-        self._relay = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+        self._relay = sync_engine(settings, relay_url(settings), "lethe-relay")
         self._relay_sessions = sessionmaker(self._relay)
         self.workers: list[Equipment] = [equip(settings, f"worker-{number}") for number in (1, 2)]
 

@@ -43,6 +43,7 @@ def queue(postgres: PostgresServer, tmp_path: Path) -> Iterator[Queue]:
             database,
             Settings(
                 database_url=database.app_url,
+                relay_database_url=database.relay_url,
                 worker_database_url=database.worker_url,
                 broker_url="redis://127.0.0.1:1/0",
                 storage_url=f"file://{tmp_path}/storage",

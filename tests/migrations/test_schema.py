@@ -7,9 +7,10 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from migrations import downgrade, upgrade
-from migrations.online import upgrade_in_use
+from migrations.online import switch_row_security_on, upgrade_in_use
 from models import Base
 from models.states import MACHINES
+from tests.database import Database
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def test_a_database_in_use_is_migrated_without_long_locks_to_the_same_schema(
     owner: Engine, other_empty_database: str, pg_dump: str
 ) -> None:
     """While somebody reads a table that is to be changed, nothing waits longer than a moment; the next try
-    goes on. What was audited before is noted."""
+    goes on. What was audited before is noted. Processes that name no tenant go on seeing everything until
+    they are gone: then row-level security is switched on."""
     other = create_engine(other_empty_database)
     for engine in (owner, other):
         with engine.begin() as connection:
@@ -75,8 +77,19 @@ def test_a_database_in_use_is_migrated_without_long_locks_to_the_same_schema(
         reader.execute(text("SELECT FROM deletion_requests"))
         with pytest.raises(OperationalError, match="lock timeout"):
             upgrade_in_use(owner, tries=2, lock_seconds=0.05)
-    upgrade_in_use(owner, tries=1)
-    upgrade_in_use(owner, tries=1)
+    older = create_engine(
+        Database(str(owner.url.render_as_string(hide_password=False))).app_url,
+        connect_args={"application_name": "lethe-relay"},
+    )
+    with older.connect() as process:
+        upgrade_in_use(owner, tries=1)
+        upgrade_in_use(owner, tries=1)
+        assert switch_row_security_on(owner, tries=1) == ["lethe-relay"]
+        assert process.scalar(text("SELECT count(*) FROM tenants")) == 1  # as it was used to
+    older.dispose()
+    while switch_row_security_on(owner, tries=1):
+        pass  # PostgreSQL has not noticed yet that it is gone
+    assert switch_row_security_on(owner, tries=1) == []
     with other.begin() as connection:
         upgrade(connection)
     assert _dump(pg_dump, owner) == _dump(pg_dump, other)

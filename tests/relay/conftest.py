@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.queue import celery_client
 from app.core.settings import Settings
 from app.core.storage import Storage
@@ -25,7 +25,7 @@ def world(database: Database, settings: Settings) -> Iterator[World]:
 @pytest.fixture
 def sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
     """As the relay's role."""
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     yield sessionmaker(engine)
     engine.dispose()
 

@@ -78,7 +78,7 @@ def test_nothing_is_missed_while_many_write(
     world: World, sessions: sessionmaker[Session], tenant: uuid.UUID, database: Any
 ) -> None:
     """Eight connections whose transactions overlap, and two sealers that run all the while."""
-    engine = create_engine(database.app_url, pool_size=10)
+    engine = create_engine(database.relay_url, pool_size=10)
     writers, done = sessionmaker(engine), threading.Event()
 
     def keep_writing(number: int) -> None:

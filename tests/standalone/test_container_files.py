@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SECRETS = {
     "LETHE_OWNER_PASSWORD",
     "LETHE_APP_PASSWORD",
+    "LETHE_RELAY_PASSWORD",
     "LETHE_WORKER_PASSWORD",
     "LETHE_REDIS_PASSWORD",
     "LETHE_HASH_KEY",
@@ -86,12 +87,13 @@ def test_each_process_gets_the_database_url_of_its_own_role_only(services: dict[
     roles = {
         name: {
             role
-            for role in ("lethe_owner", "lethe_app", "lethe_worker")
+            for role in ("lethe_owner", "lethe_app", "lethe_relay", "lethe_worker")
             if f"//{role}:" in str(service["environment"])
         }
         for name, service in services.items()
     }
-    assert roles["api"] == roles["relay"] == {"lethe_app"}
+    assert roles["api"] == {"lethe_app"}
+    assert roles["relay"] == {"lethe_app", "lethe_relay"}
     assert roles["worker"] == {"lethe_app", "lethe_worker"}
 
 

@@ -32,8 +32,8 @@ def deployment_in(folder: Path, programs: Programs, allowed: Path | None = None)
 
 
 def query(deployment: EmbeddedDeployment, statement: str) -> list[tuple[object, ...]]:
-    url = deployment.environment["LETHE_DATABASE_URL"].replace("+psycopg", "")
-    with psycopg.connect(url) as connection:
+    url = deployment.environment[OWNER_URL].replace("+psycopg", "")
+    with psycopg.connect(url, options="-c lethe.everyone=on") as connection:
         return connection.execute(statement.encode()).fetchall()
 
 

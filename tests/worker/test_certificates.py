@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.certificates.facts import Facts, read_facts
 from app.certificates.page import render
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.core.signing import StatementSigner
@@ -31,7 +31,7 @@ from worker.run import run_next
 
 @pytest.fixture
 def certifier(settings: Settings, equipment: Equipment) -> Any:
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     sessions: sessionmaker[Session] = sessionmaker(engine)
     yield Certifier(sessions, equipment.storage, StatementSigner(bytes(range(32))), "http://lethe")
     engine.dispose()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.signing import configured_signer
 from app.relay.sealing import seal_entries, sign_checkpoints
 from chaos.checker import broken_promises, doubled_versions, lost_requests
@@ -43,7 +43,7 @@ def settled(world: World, equipment: Equipment, model: RegisteredModel) -> Delet
 
 def seal_and_sign(world: World) -> None:
     """As the relay does."""
-    engine = sync_engine(world.settings, world.settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(world.settings, relay_url(world.settings), "lethe-relay")
     signer = configured_signer(world.settings)
     assert signer is not None
     assert seal_entries(sessionmaker(engine)) > 3

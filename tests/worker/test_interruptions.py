@@ -407,7 +407,7 @@ def test_a_run_goes_on_when_the_database_was_away_for_a_moment(
     def script(monitor: JobMonitor) -> None:
         world.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name IN ('lethe-worker', 'lethe-heartbeat') AND datname = current_database()"
+            " WHERE application_name IN ('lethe-runs', 'lethe-heartbeat') AND datname = current_database()"
         )
 
     with playing(monkeypatch, script):

@@ -3,14 +3,14 @@
 The new checks are made without looking at the rows there are, which cannot break them; that is done
 afterwards, under a lock that lets everybody work. The indexes are made likewise.
 
-Revision: 0010
+Revision: 0009
 """
 
 from alembic import op
 
 from migrations.online import create_index, outside_of_a_transaction
 
-revision = "0010"
+revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None

@@ -2,15 +2,15 @@
 
 The check is validated, and indexes are made, without locking anybody out. Each step may run twice.
 
-Revision: 0011
+Revision: 0010
 """
 
 from alembic import op
 
 from migrations.online import create_index, outside_of_a_transaction
 
-revision = "0011"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
