@@ -133,6 +133,11 @@ class DeletionRequest(Identified, Base):
             "status <> 'awaiting_approval' OR (job_id IS NULL AND approval IS NOT NULL)",
             name="waits_without_a_job",
         ),
+        CheckConstraint(
+            "approval IS NULL OR approved_at IS NOT NULL"
+            " OR status IN ('awaiting_approval', 'failed', 'cancelled')",
+            name="has_the_word_it_needs",
+        ),
         Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
         Index("ix_deletion_requests_job_id", "job_id"),
         Index(

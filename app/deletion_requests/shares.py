@@ -120,6 +120,8 @@ def too_much(session: Session, subject: Subject, named: Named, bounds: Bounds | 
 def measure(session: Session, subject: Subject, named: Named) -> list[Share]:
     """Counted, for each task."""
     word, window = _since(session, subject)
+    if _asked_since(session, subject, word) == _asked_since(session, subject, window):
+        window = word  # nothing was asked for in between: one count says it all
     shares = []
     for task, bit, remaining in zip(subject.tasks, subject.bits, subject.remaining, strict=True):
         total = _share(session, subject, named, task, bit, remaining, word)

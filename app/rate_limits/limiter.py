@@ -39,17 +39,15 @@ class RateLimits:
         sent = Headers(scope=scope).get("authorization")
         credentials = self._opened.digest(sent) if sent else None
         budget = self._budget(scope, credentials)
-        if not budget.calls:  # switched off
-            await self._app(scope, receive, send)
-            return
-        standing = await self._calls.charge(budget)
-        if standing.is_exceeded:
+        standing = await self._calls.charge(budget) if budget.calls else None  # none: it bounds nothing
+        if standing is not None and standing.is_exceeded:
             await _refuse(standing, scope, send)
             return
 
         async def send_with_standing(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(standing.headers)
+                if standing is not None:
+                    MutableHeaders(scope=message).update(standing.headers)
                 if credentials is not None:
                     self._opened.note(credentials, scope, message["status"])
             await send(message)

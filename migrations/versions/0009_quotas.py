@@ -26,6 +26,8 @@ CHECKS = {
     "ck_deletion_requests_status": f"status IN ('awaiting_approval', {STATUSES})",
     "ck_deletion_requests_waits_without_a_job": "status <> 'awaiting_approval'"
     " OR (job_id IS NULL AND approval IS NOT NULL)",
+    "ck_deletion_requests_has_the_word_it_needs": "approval IS NULL OR approved_at IS NOT NULL"
+    " OR status IN ('awaiting_approval', 'failed', 'cancelled')",
 }
 INDEXES = {
     "ix_deletion_requests_of_models": "deletion_requests (registered_model_id, created_at)",

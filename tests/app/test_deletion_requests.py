@@ -275,6 +275,11 @@ async def test_a_dry_run_estimates_and_writes_nothing(client: httpx.AsyncClient,
             "joins_open_job": False,
             "visits": 60,
             "passes": 120,
+            "per_task": [
+                {"task": task, "forgets": 2, "share": 0.1, "window_share": 0.1}
+                for task in ("digit", "parity")
+            ],
+            "needs_approval": [],
         }
     ]
     for table in ("deletion_requests", "jobs", "outbox", "events", "idempotency_keys"):

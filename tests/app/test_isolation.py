@@ -43,6 +43,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/models/{model}/holds": {"reason": "x"},
     "POST /v1/models/{model}/holds/{hold_id}/lift": {"reason": "x"},
     "POST /v1/models/{model}/destroy": {"reason": "x"},
+    "POST /v1/deletion-requests/{request_id}/approve": {"reason": "x"},
+    "POST /v1/deletion-requests/{request_id}/reject": {"reason": "x"},
     "POST /v1/deletion-requests/{request_id}/extend": {"reason": "x", "notified_at": "2026-11-20T09:00:00Z"},
 }
 # Not of a tenant, or without anything to name in the path.

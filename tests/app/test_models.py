@@ -56,6 +56,7 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
         "max_empirical_steps": None,
         "quarantine_after": 7.0,
         "delete_after": 23.0,
+        "approval": {"share": None, "window_share": None, "window_days": None},
     }
     assert [task["name"] for task in made["tasks"]] == ["digit", "parity"]
     assert (await client.get("/v1/models/reader")).json() == made

@@ -75,7 +75,7 @@ def test_an_illegal_move_is_refused(owner: Engine) -> None:
 
 
 def test_what_waits_for_a_persons_word_has_no_job(owner: Engine) -> None:
-    """And so no worker that could claim it; it cannot begin to run either."""
+    """And so no worker that could claim it; it cannot be queued either before the word is on record."""
     tenant = _tenant(owner, "a")
     dataset = _dataset(owner, tenant)
     model = _model(owner, tenant, dataset)
@@ -91,12 +91,10 @@ def test_what_waits_for_a_persons_word_has_no_job(owner: Engine) -> None:
             connection.execute(insert, bound | wrong)
     with owner.begin() as connection:
         connection.execute(insert, bound | {"job": None, "approval": "{}"})
-    run = text("UPDATE deletion_requests SET status = 'running'")
-    with (
-        pytest.raises(IntegrityError, match="cannot go from awaiting_approval to running"),
-        owner.begin() as connection,
-    ):
-        connection.execute(run)
+    moves = {"queued": "has_the_word_it_needs", "running": "cannot go from awaiting_approval to running"}
+    for status, refusal in moves.items():
+        with pytest.raises(IntegrityError, match=refusal), owner.begin() as connection:
+            connection.execute(text("UPDATE deletion_requests SET status = :status"), {"status": status})
 
 
 def test_one_active_job_per_model(owner: Engine) -> None:
