@@ -30,6 +30,7 @@ EVENT_TYPES: tuple[str, ...] = (
     "deadline.due_soon",
     "deadline.due_passed",
     "deadline.extended",
+    "deadline.reapplied",
     "certificate.issued",
 )
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))
