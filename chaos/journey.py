@@ -11,8 +11,9 @@ import httpx
 from chaos.service import Service
 from tests.worker.tiny import NETWORK, RECIPE, TASKS, TRAIN, Tiny
 
-# No candidate keeps its bounds: both rungs are tried, and then the job fails.
-CLIMBING = {"gates": {"retained_drop": -100.0}, "on_miss": ["larger_budget", "fail"], "budget_factor": 2}
+# Both rungs are tried, and then the job fails.
+CLIMBING = {"on_miss": ["larger_budget", "fail"], "budget_factor": 2}
+NO_CANDIDATE_KEEPS = '{"gates": {"retained_drop": -100}}'
 GATES = {"retained_drop": 100.0, "unnamed_drop": 100.0, "forget_excess": 100.0}
 UNSETTLED = ("validating", "awaiting_checkpoint")
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from chaos.checker import broken_promises, doubled_versions, lost_requests, undelivered
 from chaos.faults import KINDS, NotStruck, drawn
-from chaos.journey import CLIMBING, Caller, Subject, register_data, register_model, register_webhook
+from chaos.journey import (
+    CLIMBING,
+    NO_CANDIDATE_KEEPS,
+    Caller,
+    Subject,
+    register_data,
+    register_model,
+    register_webhook,
+)
 from chaos.recovery import seconds_until_settled
 from chaos.service import LEASE_SECONDS, SETTINGS, Service, serving
 from chaos.stream import Stream
@@ -84,6 +92,11 @@ def _stream(
         for method in METHODS
     ]
     subjects.append(register_model(callers[1], "climbing", "data", METHODS[1], tiny, CLIMBING))
+    service.rows(
+        "UPDATE registered_models SET policy = policy || CAST(:gates AS jsonb) WHERE name = 'climbing'"
+        " RETURNING id",
+        gates=NO_CANDIDATE_KEEPS,
+    )
     if kinds is None or any("delivery" in kind for kind in kinds):  # whose leases are long
         register_webhook(callers[0], service.receiver.url)
     victim = register_model(callers[-1], "victim", "data", METHODS[0], tiny)

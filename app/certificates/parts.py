@@ -1,6 +1,5 @@
 """The statement of a request on a data set: which parts it has, one per registered model, what became of
-each, and the digest of each one's certificate. It binds them together, so that none can be left out unseen.
-"""
+each, and the digest of each one's certificate. It binds them together: none can be left out unseen."""
 
 import hashlib
 import uuid

@@ -30,6 +30,7 @@ EVENT_TYPES: tuple[str, ...] = (
     "deadline.extended",
     "approval.granted",
     "approval.refused",
+    "deadline.reapplied",
     "certificate.issued",
 )
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))

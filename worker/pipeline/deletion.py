@@ -165,7 +165,7 @@ def _announce(running: Running, rung: Rung, tried: list[dict[str, Any]], policy:
     running.heartbeat.about = {
         "rung": rung.name,
         "rung_number": len(tried) + 1,
-        "rungs": how_far(tried, policy),
+        "rungs": how_far(tried, policy, rung),
     }
     get_logger(__name__).info("rung", rung=rung.name, method=rung.method, scale=rung.scale)
     if rung.why is not None:

@@ -63,9 +63,9 @@ def fails_in_the_end(policy: dict[str, Any]) -> bool:
     return steps_of(policy)[-1:] == [FAIL]
 
 
-def how_far(tried: Sequence[dict[str, Any]], policy: dict[str, Any]) -> int:
-    """How many rungs there may be at most, for progress: those tried, and those that are left."""
-    names = {record["rung"] for record in tried}
+def how_far(tried: Sequence[dict[str, Any]], policy: dict[str, Any], rung: Rung) -> int:
+    """How many rungs there may be at most, for progress: those tried, this one, and those that are left."""
+    names = {record["rung"] for record in tried} | {rung.name}
     left = [step for step in steps_of(policy) if step in (LARGER, EXACT) and step not in names]
     return len(tried) + 1 + len(left)
 

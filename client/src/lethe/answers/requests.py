@@ -26,6 +26,7 @@ class DeletionRequest(Struct, frozen=True, kw_only=True):
     guarantee: str = "empirical"
     instance_count: int
     already_forgotten: int = 0
+    never_had: int | None = None
     reference: str | None = None
     regulation: str | None = None
     metadata: dict[str, Any]
@@ -61,6 +62,8 @@ class ModelEstimate(Struct, frozen=True, kw_only=True):
     guarantee: str = "empirical"
     tasks: list[str]
     already_forgotten: int
+    gone: int = 0
+    never_had: int = 0
     joins_open_job: bool
     visits: int
     passes: int
