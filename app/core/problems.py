@@ -143,7 +143,7 @@ def _fields(found: Sequence[Mapping[str, Any]], body: Any) -> list[dict[str, str
     ]
 
 
-def _pointer(location: Sequence[object], body: Any, ends_in_what_is_missing: bool) -> str:
+def _pointer(location: Sequence[Any], body: Any, ends_in_what_is_missing: bool) -> str:
     """Into the body as it was sent: without pydantic's names for the forms that a value may have."""
     pointer, here = "", body
     for part in location:
