@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 NAMED_TENANT = "(SELECT nullif(current_setting('lethe.tenant', true), '')::uuid)"
 NAMED_MODELS = """CASE
-  WHEN (SELECT coalesce(current_setting('lethe.models', true), '') = '') THEN true
-  ELSE {column} = ANY ((SELECT nullif(current_setting('lethe.models', true), '')::uuid[])::uuid[])
+  WHEN coalesce(current_setting('lethe.models', true), '') = '' THEN true
+  ELSE {column} = ANY (current_setting('lethe.models', true)::uuid[])
 END"""
 EVERYONE = (
     "(SELECT session_user <> current_user OR coalesce(current_setting('lethe.everyone', true), '') = 'on')"

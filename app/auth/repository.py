@@ -13,7 +13,7 @@ from models import APIKey, RegisteredModel, time_ordered_id
 from models.states import ModelStatus
 
 # In words of SQL, because of RETURNING: the row that is inserted is in no table that a subquery could read.
-_MODELS: ColumnElement[Any] = literal_column(
+_MODELS: ColumnElement[list[str] | None] = literal_column(
     "(SELECT array_agg(model.name ORDER BY model.name) FROM registered_models AS model"
     " WHERE model.tenant_id = api_keys.tenant_id AND model.id = ANY (api_keys.model_ids))"
 )

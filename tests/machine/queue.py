@@ -15,6 +15,7 @@ from app.core.database import async_engine, relay_url, sync_engine
 from app.core.errors import Conflict
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
+from app.core.sight import SeeingSessions
 from app.core.storage import Written
 from app.deletion_requests import approval, cancellation, retrying
 from app.jobs import service as jobs
@@ -319,7 +320,7 @@ class Queue:
         """As one HTTP request: one transaction; a refusal changes nothing."""
 
         async def in_transaction() -> None:
-            async with async_sessionmaker(self._api).begin() as session:
+            async with SeeingSessions(async_sessionmaker(self._api), self.caller.sight).begin() as session:
                 await work(session)
 
         try:

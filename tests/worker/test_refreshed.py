@@ -15,6 +15,7 @@ from app.certificates.facts import read_facts
 from app.certificates.unlearning import unlearning_predicate
 from app.core.database import async_engine
 from app.core.hashing import hash_instances
+from app.core.sight import SeeingSessions
 from app.registered_models import refreshing
 from app.relay.adoption import adopt_requests
 from models import Dataset, RegisteredModel, Tenant
@@ -51,7 +52,7 @@ def move(equipment: Equipment, model: RegisteredModel, newer: Dataset) -> None:
     async def moved() -> None:
         engine = async_engine(equipment.settings)
         caller = Caller(model.tenant_id, uuid.uuid4(), "k", frozenset({"admin"}), "r")
-        async with async_sessionmaker(engine)() as session, session.begin():
+        async with SeeingSessions(async_sessionmaker(engine), caller.sight).begin() as session:
             await refreshing.move(session, caller, model.name, newer.name)
         await engine.dispose()
 
