@@ -107,7 +107,7 @@ class DeletionRequest(Identified, Base):
 
     # Of a request on a data set: when it was last stated which parts it has. Cleared by whoever adds or
     # reopens a part.
-    bundled_at: Mapped[datetime | None] = mapped_column(sort_order=8)
+    bundled_at: Mapped[datetime | None] = mapped_column(sort_order=10)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

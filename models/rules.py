@@ -156,6 +156,7 @@ RELAY_GRANTS: dict[str, str] = {
     "artifacts": "SELECT, UPDATE",
     "datasets": "SELECT, UPDATE",
     "registered_models": "SELECT, UPDATE",
+    "dataset_instances": "SELECT",
     "model_tasks": "SELECT",
     "model_versions": "SELECT, UPDATE",
     "former_datasets": "SELECT",

@@ -23,6 +23,8 @@ GRANT SELECT, UPDATE ON datasets TO lethe_relay
 ;
 GRANT SELECT, UPDATE ON registered_models TO lethe_relay
 ;
+GRANT SELECT ON dataset_instances TO lethe_relay
+;
 GRANT SELECT ON model_tasks TO lethe_relay
 ;
 GRANT SELECT, UPDATE ON model_versions TO lethe_relay

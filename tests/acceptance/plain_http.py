@@ -48,6 +48,20 @@ class Client:
             )
         )
 
+    def download_checkpoint(self, model: str, version: int, target: Path) -> str:
+        """Stream a version into `target`, check it against `Repr-Digest`, and return the digest in hex."""
+        path = f"/v1/models/{model}/versions/{version}/checkpoint"
+        with self._http.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+                self._answer(response)
+            with target.open("wb") as file:
+                for chunk in response.iter_bytes(CHUNK):
+                    file.write(chunk)
+            promised = response.headers["Repr-Digest"]
+        assert repr_digest(target) == promised
+        return hashlib.sha256(target.read_bytes()).hexdigest()
+
     def follow(self, path: str, watch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Poll `path` until it is settled, showing each answer to `watch`."""
         while True:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.admin import set_quota
-from app.core.database import sync_engine
+from app.core.database import relay_url, sync_engine
 from app.core.settings import Settings
 from app.relay.adoption import adopt_requests
 from tests.app.conftest import calling
@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def relay(settings: Settings) -> Iterator[sessionmaker[Session]]:
-    engine = sync_engine(settings, settings.database_url.get_secret_value(), "lethe-relay")
+    engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     yield sessionmaker(engine)
     engine.dispose()
 

@@ -55,7 +55,7 @@ async def test_reading_one_asks_the_database_twice(
     engine = app.state.sessions.kw["bind"].sync_engine
     event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: heard.append(statement))
     assert (await client.get(made.headers["location"])).json()["descendants"] == []
-    assert ["api_keys" in heard[0], "deletion_requests" in heard[1], *heard[2:]] == [True, True]
+    assert ["find_api_key" in heard[0], "deletion_requests" in heard[1], *heard[2:]] == [True, True]
 
 
 async def test_requests_join_the_open_job_until_it_is_claimed(

@@ -123,6 +123,7 @@ def test_an_upload_whose_answer_was_lost(call: Call, tmp_path: Path) -> None:
         "digest": f"sha256:{DIGEST}",
         "aliases": [],
         "created_at": "2026-11-24T10:00:00Z",
+        "state_since": "2026-11-24T10:00:00Z",
     }
     lost, refused = Reply(202, b"{}", cut=0), problem(409, "checkpoint_exists")
     with ScriptedServer(lost, refused, said(200, version)) as server:

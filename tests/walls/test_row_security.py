@@ -102,7 +102,7 @@ def test_without_a_where_nothing_of_another_tenant_is_seen_or_changed(
         }
     with seeing(database.app_url, Sight(MINE)) as connection:
         for table, column in columns().items():
-            with subtests.test(table):
+            with subtests.test(str(table)):
                 assert rows[table]
                 assert _refused(connection, f"SELECT {column} FROM {table}") or set(
                     connection.scalars(text(f"SELECT {column} FROM {table}"))
@@ -149,7 +149,7 @@ def test_who_names_nothing_sees_nothing_and_who_names_models_sees_those(
     ):
         nobody.execute(text("SET lethe.everyone = 'on'"))  # a word of the owner's, and of nobody else's
         for table in columns():
-            with subtests.test(table):
+            with subtests.test(str(table)):
                 count = text(f"SELECT count(*) FROM {table}")
                 if not _refused(nobody, f"SELECT FROM {table}"):
                     assert nobody.scalar(count) == 0

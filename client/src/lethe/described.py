@@ -117,6 +117,7 @@ class Calls:
 
     create_key = Described(keys.create_key)
     list_keys = Described(keys.list_keys)
+    rotate_key = Described(keys.rotate_key)
     revoke_key = Described(keys.revoke_key)
 
     create_webhook = Described(webhooks.create_webhook)

@@ -18,10 +18,12 @@ class APIKey(Struct, frozen=True, kw_only=True):
     public_id: str
     name: str
     scopes: list[str]
+    models: list[str] | None = None
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    rotated_from: UUID | None = None
 
 
 class CreatedAPIKey(APIKey, frozen=True, kw_only=True):
