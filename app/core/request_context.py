@@ -10,7 +10,8 @@ import uuid
 from importlib.metadata import version
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from psycopg.errors import IdleInTransactionSessionTimeout
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -78,7 +79,9 @@ def _request_id(scope: Scope) -> str:
 
 async def _last_resort(error: Exception, scope: Scope, request_id: str, send: Send) -> None:
     problem: LetheError
-    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
+    # The server ends a transaction that a busy machine kept idle for too long.
+    ended = isinstance(error, DBAPIError) and isinstance(error.orig, IdleInTransactionSessionTimeout)
+    if ended or isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
         log.warning("database_unavailable", error=type(error).__name__)
         problem = database_away(error)
     else:

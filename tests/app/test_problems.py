@@ -4,8 +4,8 @@ import re
 
 import httpx
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from psycopg.errors import IdleInTransactionSessionTimeout
+from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 
 from app.core import problems
 from tests.app.running import Serving
@@ -134,11 +134,20 @@ async def test_an_unknown_error_tells_nothing_but_its_id(
     assert "secret" not in answer.text
 
 
-async def test_a_database_that_is_away(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("SELECT 1", {}, Exception("gone")),
+        InternalError("SELECT 1", {}, IdleInTransactionSessionTimeout("ended")),
+    ],
+)
+async def test_a_database_that_is_away(
+    error: DBAPIError, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from app.registered_models import repository
 
     async def breaks(*_: object) -> None:
-        raise OperationalError(str(text("SELECT 1")), {}, Exception("gone"))
+        raise error
 
     monkeypatch.setattr(repository, "page", breaks)
     answer = await client.get("/v1/models")
