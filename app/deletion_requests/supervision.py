@@ -33,8 +33,18 @@ WHERE fd.registered_model_id = :model_id ORDER BY fd.left_at DESC LIMIT 1
 """
 
 
+# Looked up one by one where few are named: behind row-level security the planner would rather read the whole
+# data set, whose size it knows, than trust that few are named, which it does not.
+FEW = 2_000
+_LOOKED_UP = """LATERAL (
+SELECT supervised, instance_hash FROM dataset_instances
+WHERE dataset_id = :dataset_id AND instance_hash = named.instance_hash LIMIT 1
+) d ON true"""
+_JOINED = "dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash"
+
+
 @lru_cache(maxsize=64)
-def _count(tasks: int) -> TextClause:
+def _count(tasks: int, few: bool) -> TextClause:
     """Counts over the named instances. Built per number of tasks, from nothing that a client sent."""
     per_task = "".join(
         f", count(*) FILTER (WHERE here AND supervised & :bit{k} & ~forgotten <> 0) AS fresh{k}"
@@ -49,19 +59,21 @@ FROM (
   SELECT named.position, coalesce(d.supervised, former.supervised) AS supervised,
     d.instance_hash IS NOT NULL AS here, coalesce(f.bits, 0) AS forgotten
   FROM ({UNPACKED}) AS named
-  LEFT JOIN dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash
+  LEFT JOIN {_LOOKED_UP if few else _JOINED}
   LEFT JOIN LATERAL ({_FORMER}) former ON d.instance_hash IS NULL
   LEFT JOIN LATERAL ({_FORGOTTEN}) f ON true
 ) counted
 """)
 
 
-# Of those that a data set's request names: which of them a model learned from, on whatever snapshot.
+# Of those that a data set's request names: which of them a model learned from, on whatever snapshot. OFFSET 0
+# has them looked up one by one, for the same reason.
 _KNOWN_TO_MODEL = text(f"""
 SELECT position FROM ({UNPACKED}) AS named
 WHERE EXISTS (
   SELECT FROM ({LEARNED_FROM.format(model=":model_id")}) AS snapshot
   JOIN dataset_instances i ON i.dataset_id = snapshot.dataset_id AND i.instance_hash = named.instance_hash
+  OFFSET 0
 ) ORDER BY position
 """)
 _KNOWN_TO_DATASET = text(f"""
@@ -69,6 +81,7 @@ SELECT position FROM ({UNPACKED}) AS named
 WHERE EXISTS (
   SELECT FROM dataset_instances i
   WHERE i.dataset_id = :dataset_id AND i.instance_hash = named.instance_hash
+  OFFSET 0
 )
 """)
 # Is there any supervision for the task that neither the ledger, nor a request that waits, nor this
@@ -137,7 +150,7 @@ async def count(session: AsyncSession, target: Target, instances: NamedInstances
         "standing": target.guarantee == "empirical" or target.head_is_trained,
     }
     bound |= {f"bit{k}": bit for k, bit in enumerate(target.bits)}
-    row = (await session.execute(_count(len(target.tasks)), bound)).one()
+    row = (await session.execute(_count(len(target.tasks), instances.count <= FEW), bound)).one()
     if row.unknown:
         raise _unknown(row.unknown, row.first_unknown, instances)
     return Counted(row.settled, tuple(getattr(row, f"fresh{k}") for k in range(len(target.tasks))), row.gone)
