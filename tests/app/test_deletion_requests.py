@@ -1,5 +1,7 @@
 """Posting a deletion request: what is recorded, what is refused, what is answered."""
 
+import asyncio
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -51,6 +53,7 @@ async def test_reading_one_asks_the_database_twice(
     fine-tuned from is not looked for."""
     world.ready_model()
     made = await client.post("/v1/deletion-requests", json=body())
+    await asyncio.gather(*app.state.background)  # the key's first use is being noted
     heard: list[str] = []
     engine = app.state.sessions.kw["bind"].sync_engine
     event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: heard.append(statement))
