@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Mount
+from starlette.types import Scope, Send
 
 from app.core.errors import BadRequest, Conflict, InvalidInput, LetheError, TooLarge, Unavailable
 from models.states import IllegalTransition
@@ -68,6 +69,15 @@ def problem_body(error: LetheError, path: str, request_id: str | None) -> bytes:
     }
     members.update(error.extra)
     return json.dumps(members).encode()
+
+
+async def send_problem(error: LetheError, scope: Scope, request_id: str | None, send: Send) -> None:
+    """From a layer that no framework's exception handlers lie around."""
+    body = problem_body(error, scope["path"], request_id)
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **error.headers}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
 
 
 def problem_response(error: LetheError, request: Request) -> Response:

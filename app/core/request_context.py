@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.errors import LetheError
 from app.core.logging import get_logger
 from app.core.metrics import observe_request
-from app.core.problems import MEDIA_TYPE, database_away, problem_body
+from app.core.problems import database_away, send_problem
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _VERSION = version("lethe-service")
@@ -87,8 +87,4 @@ async def _last_resort(error: Exception, scope: Scope, request_id: str, send: Se
     else:
         log.exception("unhandled_error", path=scope["path"])
         problem = LetheError("Something went wrong on our side; quote the request_id when you report it.")
-    body = problem_body(problem, scope["path"], request_id)
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+    await send_problem(problem, scope, request_id, send)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import TooManyRequests
 from app.core.openapi import UNLIMITED
-from app.core.problems import MEDIA_TYPE, problem_body
+from app.core.problems import send_problem
 from app.core.settings import Settings
 from app.rate_limits.budgets import READS, STRANGERS, Budget, Standing, address_of, kind_of
 from app.rate_limits.counting import Calls
@@ -102,8 +102,4 @@ async def _refuse(standing: Standing, scope: Scope, send: Send) -> None:
         headers=standing.headers,
         **violated,
     )
-    body = problem_body(problem, scope["path"], scope["state"].get("request_id"))
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+    await send_problem(problem, scope, scope["state"].get("request_id"), send)

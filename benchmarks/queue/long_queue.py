@@ -11,7 +11,6 @@ from sqlalchemy import text
 from app.core.settings import Settings
 from app.deletion_requests.repository import _REQUESTS
 from app.jobs.repository import _PAGE as LIST_JOBS
-from app.operations.queue_metrics import _MODELS as METRICS
 from app.relay.dispatch import _FORGOTTEN as FORGOTTEN
 from benchmarks.http.stage import Stage
 from benchmarks.queue.backlog import make_models, queue_jobs
@@ -91,18 +90,22 @@ def _empty(stage: Stage) -> None:
 
 
 def _plans(stage: Stage) -> dict[str, str]:
+    """Each as the role that asks it, behind row-level security."""
     tenant = str(stage.world.run("SELECT id FROM tenants"))
     page = {"tenant_id": tenant, "model_id": None, "status": "queued", "after": None, "limit": 21}
     plans = {
-        "claim": (_MOST_URGENT + " SKIP LOCKED", {"urgent": 7}),
-        "wake again": (str(FORGOTTEN), {"patience": 30.0, "batch": 100}),
-        "list requests": (LIST_REQUESTS, {key: page[key] for key in ("tenant_id", "status", "limit")}),
-        "list jobs": (str(LIST_JOBS), page),
-        "metrics per model": (str(METRICS), {}),
-    }
+        "claim": ("lethe_worker", _MOST_URGENT + " SKIP LOCKED", {"urgent": 7}),
+        "wake again": ("lethe_relay", str(FORGOTTEN), {"patience": 30.0, "batch": 100}),
+        "list requests": (
+            "lethe_app", LIST_REQUESTS, {key: page[key] for key in ("tenant_id", "status", "limit")}
+        ),
+        "list jobs": ("lethe_app", str(LIST_JOBS), page),
+    }  # fmt: skip
     found = {}
-    for name, (query, bound) in plans.items():
+    for name, (role, query, bound) in plans.items():
         with stage.world.engine.connect() as connection:
+            connection.execute(text(f"SET LOCAL ROLE {role}"))
+            connection.execute(text("SELECT set_config('lethe.tenant', :tenant, true)"), {"tenant": tenant})
             lines = connection.execute(text(f"EXPLAIN (ANALYZE, COSTS OFF) {query}"), bound).scalars().all()
             connection.rollback()
         found[name] = "\n".join(lines)
