@@ -78,8 +78,8 @@ def sequence(scale: Scale) -> list[Job]:
 
 
 def ablation(scale: Scale) -> list[Job]:
-    """Our method with less of everything; with its guards as needed, always and never, at its own rate and at
-    four times as much; and the guards alone, each switched on and off."""
+    """Our method with less of everything; aimed at the holdout; with its guards as needed, always and
+    never, at its own rate and at four times as much; and the guards alone, each switched on and off."""
     variants = [
         (OURS, Configuration()),
         *[(OURS, Configuration({"guards": guards})) for guards in ("always", "never")],
@@ -90,6 +90,7 @@ def ablation(scale: Scale) -> list[Job]:
         (OURS, Configuration({}, {"visits": 10})),
         (OURS, Configuration({"calibration.probe_samples": 920})),
         (OURS, Configuration({"calibration.reference_samples": 160})),
+        (OURS, Configuration({"calibration.aim": "holdout"})),
         *[
             ("projected_ascent", Configuration({"settings.project": p, "settings.orthogonalize": o}))
             for p in (True, False)

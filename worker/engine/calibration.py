@@ -7,7 +7,7 @@ with the training data. G is the number of forget groups, F of forget instances,
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,13 +35,18 @@ POOLED_AT_ONCE = 64  # instances whose held outputs are looked at together
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Samples are instance passes. One setting serves every network and request."""
+    """Samples are instance passes. One setting serves every network and request.
+
+    aim: at what retraining would make of the request, or, to be compared with, at the average of the holdout,
+    whatever the probe says.
+    """
 
     reference_samples: int = 800
     reference_batch: int = 8
     probe_samples: int = 7360
     probe_batch: int = 16
     kappa_pool: int = 50
+    aim: Literal["retraining", "holdout"] = "retraining"
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,11 @@ def calibrate(
         task, column = tasks[group.column], group.column
         held = own_holdout.present[:, column]
         percentile = percentiles(unseen.losses[group.members, column], unseen_holdout.losses[held, column])
-        weight = reliability(own_holdout.losses[held, column], unseen_holdout.losses[held, column])
+        weight = (
+            reliability(own_holdout.losses[held, column], unseen_holdout.losses[held, column])
+            if settings.aim == "retraining"
+            else 0.0
+        )
         typical = own_holdout.points(column)
         shift = unseen.points(column, _among(group, unseen)) - unseen_holdout.points(column)
         goal = min(100.0, max(0.0, typical + weight * shift))
