@@ -32,6 +32,13 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
         mine = [row for row in found if row["axis"] == axis]
         if mine:
             parts.append(f"## {title}\n\n" + tables.by_setting(mine, setting_title, setting))
+    aimed = [row for row in found if row["axis"] == "aim"]
+    if aimed:
+        parts.append(
+            "## Aimed at the holdout\n\nWhat UIS alone would ask for, against the published method with the "
+            "smallest UIS on the same requests, ours, and a retrained network's own UIS.\n\n"
+            + tables.aimed([row for row in found if row["axis"] == "base"], aimed)
+        )
     sequences = [row for row in found if row["axis"] == "sequence"]
     if sequences:
         parts.append(
@@ -88,15 +95,15 @@ def _base(rows: Sequence[Row]) -> str:
         return ""
     parts = ["## What there was to forget\n\n" + tables.before(rows)]
     groups = {
-        f"{source}, {selection}, {kind}": [
+        f"{source}, {selection}, {scope}": [
             row
             for row in rows
-            if (row["problem"]["source"], row["request"]["selection"], _kind(row))
-            == (source, selection, kind)
+            if (row["problem"]["source"], row["request"]["selection"], tables.kind(row))
+            == (source, selection, scope)
         ]
         for source in dict.fromkeys(row["problem"]["source"] for row in rows)
         for selection in ("random", "clustered", "hard")
-        for kind in ("full", "partial", "mixed")
+        for scope in ("full", "partial", "mixed")
     }
     groups = {name: group for name, group in groups.items() if group}
     everything = {**groups, "all of them": rows}
@@ -108,11 +115,6 @@ def _base(rows: Sequence[Row]) -> str:
     )
     parts += [f"## {name.capitalize()}\n\n" + tables.comparison(group) for name, group in everything.items()]
     return "\n".join(parts)
-
-
-def _kind(row: Row) -> str:
-    scope = row["request"]["scope"]
-    return scope if scope in ("full", "mixed") else "partial"
 
 
 def _environment(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """The whole harness in seconds: one problem of few instances and epochs, every method once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.console import Console
 from benchmarks.unlearning.chosen import Chosen
 from benchmarks.unlearning.configurations import NOTHING, Configuration, compared_methods
 from benchmarks.unlearning.finished_rows import FinishedRows
+from benchmarks.unlearning.grid import AIMED
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.reporting import write_report
@@ -36,6 +38,7 @@ def smoke_jobs() -> list[Job]:
             for method in (NOTHING, *compared_methods())
         ],
         *[Job("base", PROBLEM, plan, "interference_aware", ours) for plan in others[:2]],
+        Job("aim", PROBLEM, full, "interference_aware", replace(ours, fields={**ours.fields, **AIMED})),
         Job("sequence", PROBLEM, others[2], "interference_aware", ours),
     ]
 

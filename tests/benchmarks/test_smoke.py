@@ -22,11 +22,12 @@ def test_smoke(tmp_path: Path) -> None:
         assert 0 <= row["scores"]["average_gap"] <= 100
         assert 0 <= row["scores"]["auc"] <= 1
         assert row["environment"]["torch"]
-    assert {"base", "sequence"} == {row["axis"] for row in rows}
+    assert {"base", "aim", "sequence"} == {row["axis"] for row in rows}
     assert [len(row["rebound"]) for row in rows if row["axis"] == "sequence"] == [3]
     report = (tmp_path / "report.md").read_text()
     for method in compared_methods():
         assert method.replace("_", " ") in report
+    assert "| digits, full | " in report.partition("## Aimed at the holdout")[2]
     for name in ("cost.png", "before_after.png", "rebound.png"):
         assert (tmp_path / name).stat().st_size > 1000
 

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -130,6 +130,17 @@ def test_heads_of_unnamed_tasks_keep_their_bits_and_the_rest_moves(named: tuple[
         same = same_bits(outcome.network.heads[spec.name], original().heads[spec.name])  # type: ignore[index, union-attr]
         assert same == (column not in named)
     assert not same_bits(outcome.network.shared, original().shared)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("aim", "alike"), [("retraining", False), ("holdout", True)])
+def test_aimed_at_the_holdout_every_request_has_the_same_goal(
+    aim: Literal["retraining", "holdout"], alike: bool
+) -> None:
+    settings = dataclasses.replace(QUICK.calibration, aim=aim)
+    method = dataclasses.replace(QUICK, calibration=settings)
+    outcome = run(request(range(50), (0,)), request(range(50, 100), (0,), "second"), method=method)
+    goals = {entry["goal"] for entry in outcome.details["goals"]}
+    assert (len(goals) == 1) == alike
 
 
 def test_one_instance() -> None:
