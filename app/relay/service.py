@@ -11,7 +11,8 @@ from collections.abc import Callable
 import psycopg
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as OutOfConnections
 from sqlalchemy.orm import sessionmaker
 
 from app.core.database import relay_url, sync_engine, transaction
@@ -192,9 +193,7 @@ class Relay:
         """Do it; when it fails, say so."""
         try:
             do()
-        except SQLAlchemyError as error:
-            self._log.warning("step_failed", step=step, error=type(error).__name__)
-        except StorageError as error:
+        except (OperationalError, InterfaceError, OutOfConnections, StorageError) as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.

@@ -323,3 +323,31 @@ async def test_the_relay_itself_delivers_and_its_other_duties_go_on(
         over.set()
         thread.join(30)
     assert len(failures) == 1
+
+
+async def test_every_duty_of_the_relay_is_done_as_its_own_role_and_a_deleted_endpoint_goes(
+    client: httpx.AsyncClient,
+    world: World,
+    receiver: Receiver,
+    courier: Courier,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A duty that the database refuses fails alone, and only its log says so."""
+    world.ready_model()
+    hook = await make(client, receiver.url)
+    made = await request(client)
+    world.claim(made["job"])
+    world.publish(made["job"])
+    wait_until(lambda: len(receiver.received) == 5)
+    wait_until(lambda: {row.status for row in deliveries(world)} == {"delivered"})
+    assert (await client.delete(f"/v1/webhooks/{hook['id']}")).status_code == 204
+
+    relay = Relay(settings)
+    for duties in (relay.sweep, relay.record, relay.dispose, relay.dispose):
+        duties()
+    relay.engine.dispose()
+    assert not world.rows("SELECT * FROM webhook_deliveries")
+    assert not world.rows("SELECT * FROM webhook_endpoints")
+    told = capsys.readouterr()
+    assert "step_" not in told.out + told.err
