@@ -44,7 +44,8 @@ def _throughput(rows: list[dict]) -> list[str]:
 
 def _long_queue(queue: dict) -> list[str]:
     lines = [
-        f"With {queue['requests']:,} requests in {JOBS:,} queued jobs, medians in milliseconds:",
+        f"With {queue['requests']:,} requests in {JOBS:,} queued jobs, medians in milliseconds (load average "
+        f"before: {queue['load_average_before']}):",
         "",
         f"| call | {FEW:,} queued | {queue['requests']:,} queued |",
         "|---|---:|---:|",
