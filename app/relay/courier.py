@@ -73,14 +73,16 @@ class Courier:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     def stop(self, timeout: float) -> None:
-        """Seconds that what is in the middle of a transaction has to end it."""
+        """Waits so many seconds at most for what is in the middle of a transaction to end it."""
         self._ended = True
         self.wake()
         self._thread.join(timeout)
-        self.engine.dispose()
 
     def _run(self) -> None:
-        asyncio.run(self._deliver_all())
+        try:
+            asyncio.run(self._deliver_all())
+        finally:
+            self.engine.dispose()  # by who used it last, however long that took
 
     async def _deliver_all(self) -> None:
         self._loop = asyncio.get_running_loop()
