@@ -29,7 +29,7 @@ def main() -> int:
         print("Set LETHE_OWNER_DATABASE_URL to the database's URL as its owner.", file=sys.stderr)
         return 2
     # A migration that changes rows changes those of every tenant.
-    engine = create_engine(owner, connect_args={"options": "-c lethe.everyone=on"})
+    engine = create_engine(owner, connect_args={"connect_timeout": 5, "options": "-c lethe.everyone=on"})
     with _alone(engine):
         upgrade_in_use(engine)
         older = switch_row_security_on(engine)

@@ -123,6 +123,7 @@ async def list_deletion_requests(
         reference=reference,
         after=after,
         limit=limit + 1,
+        limited_to=caller.models,
     )
     return Page(data=[service.view(row) for row in rows[:limit]], has_more=len(rows) > limit)
 

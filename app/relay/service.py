@@ -53,7 +53,8 @@ class Relay:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = relay_url(settings)
-        self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
+        self._engine = sync_engine(settings, self._url, "lethe-relay")
+        self._sessions = sessionmaker(self._engine)
         self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
         self._audit_journal = AuditJournal(self._sessions, self._storage)
@@ -96,7 +97,8 @@ class Relay:
             self._courier.stop(SECONDS_TO_END)
             records.join(SECONDS_TO_END)
             self._hang_up()
-            self._sessions.kw["bind"].dispose()
+            if not records.is_alive():  # otherwise it does so when it is done
+                self._engine.dispose()
 
     def sweep(self) -> None:
         """Everything once; a step that fails does not keep the others from being done."""
@@ -160,6 +162,7 @@ class Relay:
                 next_disposal = time.monotonic() + pause
                 self.dispose()
             self._ended.wait(max(1.0, self._settings.sweep_seconds))
+        self._engine.dispose()
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -190,7 +193,9 @@ class Relay:
         self._broker_rests_until = time.monotonic() + self._broker_backoff
 
     def _guarded(self, step: str, do: Callable[[], object]) -> None:
-        """Do it; when it fails, say so."""
+        """Do it, unless the relay is ending; when it fails, say so."""
+        if self._ended.is_set():
+            return
         try:
             do()
         except (OperationalError, InterfaceError, OutOfConnections, StorageError) as error:
