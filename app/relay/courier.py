@@ -10,11 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.daemon_threads import in_daemon_thread
-from app.core.database import relay_url, sync_engine
+from app.core.database import OUTAGE, relay_url, sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.opendsr.signing import configured_signer
@@ -92,7 +91,7 @@ class Courier:
             self._woken.clear()
             try:
                 await self._take_some()
-            except SQLAlchemyError as error:
+            except OUTAGE as error:
                 self._log.warning("step_failed", step="webhooks", error=type(error).__name__)
             except Exception:  # a fault of ours: the courier goes on, and says so
                 self._log.exception("step_broken", step="webhooks")
@@ -130,7 +129,7 @@ class Courier:
                 try:
                     if ours:
                         await self._with_database(partial(one.renew, ours, self._lease))
-                except SQLAlchemyError as error:
+                except OUTAGE as error:
                     self._log.warning("step_failed", step="renew_deliveries", error=type(error).__name__)
                 except Exception:  # a fault of ours: deliveries may be made twice for it, and it is said
                     self._log.exception("step_broken", step="renew_deliveries")
@@ -143,7 +142,7 @@ class Courier:
             if outcome.code is not None:
                 log.warning("delivery_failed", reason=outcome.code)
             await self._with_database(partial(parcel.settle, outcome))
-        except SQLAlchemyError as error:
+        except OUTAGE as error:
             log.warning("delivery_not_noted", error=type(error).__name__)
         except Exception:
             log.exception("delivery_broken")

@@ -11,11 +11,9 @@ from collections.abc import Callable
 import psycopg
 from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as OutOfConnections
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import relay_url, sync_engine, transaction
+from app.core.database import OUTAGE, relay_url, sync_engine, transaction
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
@@ -53,8 +51,8 @@ class Relay:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = relay_url(settings)
-        self._engine = sync_engine(settings, self._url, "lethe-relay")
-        self._sessions = sessionmaker(self._engine)
+        self.engine = sync_engine(settings, self._url, "lethe-relay")
+        self._sessions = sessionmaker(self.engine)
         self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
         self._audit_journal = AuditJournal(self._sessions, self._storage)
@@ -98,7 +96,7 @@ class Relay:
             records.join(SECONDS_TO_END)
             self._hang_up()
             if not records.is_alive():  # otherwise it does so when it is done
-                self._engine.dispose()
+                self.engine.dispose()
 
     def sweep(self) -> None:
         """Everything once; a step that fails does not keep the others from being done."""
@@ -162,7 +160,7 @@ class Relay:
                 next_disposal = time.monotonic() + pause
                 self.dispose()
             self._ended.wait(max(1.0, self._settings.sweep_seconds))
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -198,7 +196,7 @@ class Relay:
             return
         try:
             do()
-        except (OperationalError, InterfaceError, OutOfConnections, StorageError) as error:
+        except (*OUTAGE, StorageError) as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.

@@ -117,7 +117,7 @@ def test_a_relay_that_ends_while_its_storage_hangs_leaves_no_connection_behind(
     monkeypatch.setattr(service, "SECONDS_TO_END", 0.1)
     relay = Relay(settings)
     opened: list[Any] = []
-    event.listen(relay._engine, "connect", lambda connection, record: opened.append(connection))
+    event.listen(relay.engine, "connect", lambda connection, record: opened.append(connection))
     monkeypatch.setattr(relay, "sweep", end)
     with pytest.raises(InterruptedError):
         relay.run()

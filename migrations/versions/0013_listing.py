@@ -3,13 +3,13 @@ a unique one or one of these.
 
 Indexes are made and dropped without locking anybody out. Each step may run twice.
 
-Revision: 0012
+Revision: 0013
 """
 
 from migrations.online import create_index, drop_index, outside_of_a_transaction
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
