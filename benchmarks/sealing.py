@@ -3,9 +3,11 @@ costs those who post requests.
 
 Eight connections post requests of 10 instances: without the trigger that notes rows for the sealer, with it,
 and with it while a sealer works beside. Cases alternate, every other round backwards, and each is compared
-with its own round, because machines are noisy. Then, disturbed less by noise: microseconds that one row takes
-to write, without and with the trigger, and microseconds of processor time that the sealer and its server
-process take per row. Writes sealing.json and sealing.md.
+with its own round, because machines are noisy. Beside the rate, and disturbed less by noise: processor time
+per request of all that works for it (the API, all of PostgreSQL, the sealer), which is what bounds the rate
+where all cores are busy. Then microseconds that one row takes to write, without and with the trigger, and
+microseconds of processor time that the sealer and its server process take per row. Writes sealing.json and
+sealing.md.
 """
 
 import argparse
@@ -87,7 +89,7 @@ def _measured(rounds: int, seconds: float) -> dict[str, Any]:
             case: [run["requests"] / run["seconds"] for run in runs[case]] for case in runs
         },
         "rows_per_request": entries / posted,
-        "microseconds_of_the_api_per_request": [run["cpu_ms"] * 1000 for run in runs["without"]],
+        "processor_ms_per_request": {case: [run["all_ms"] for run in runs[case]] for case in runs},
         "microseconds_per_row": rows,
         "microseconds_per_sealed_row": costs,
     }
@@ -95,33 +97,54 @@ def _measured(rounds: int, seconds: float) -> dict[str, Any]:
 
 def _report(found: dict[str, Any]) -> str:
     posts, rows = found["requests_per_second"], found["microseconds_per_row"]
-    lines = []
-    for case, rates in posts.items():
-        ratios = [rate / base for rate, base in zip(rates, posts["without"], strict=True)]
-        low, middle, high = quantiles(ratios, n=4)
-        row = f"{median(rows[case]):.0f}" if case in rows else ""
-        lines.append(f"| {case} | {median(rates):.0f} | {middle:.3f} ({low:.3f} to {high:.3f}) | {row} |\n")
+    spent = found["processor_ms_per_request"]
+    lines = [
+        f"| {case} | {median(posts[case]):.0f} | {_of_without(posts, case)} | {median(spent[case]):.2f} | "
+        f"{_of_without(spent, case)} | {f'{median(rows[case]):.0f}' if case in rows else ''} |\n"
+        for case in posts
+    ]
     sealed = {who: median(cost[who] for cost in found["microseconds_per_sealed_row"]) for who in SEALERS}
-    api = median(found["microseconds_of_the_api_per_request"])
-    share = 100 * sum(sealed.values()) * found["rows_per_request"] / api
+    share = 100 * sum(sealed.values()) * found["rows_per_request"] / (median(spent["without"]) * 1000)
     return (
         "# What sealing the audit log costs\n\n"
         f"`python -m benchmarks.sealing --rounds {found['rounds']} --seconds {found['seconds']:g}`; "
         f"{found['machine']}. {found['connections']} connections post requests of 10 instances: without the "
         "trigger that notes rows for the sealer, with it, and with it while a sealer works beside, on the "
-        "same cores. Medians; the ratio is that within each round, with its quartiles.\n\n"
-        "| audit log | requests/s | of without | µs to write a row |\n|---|---:|---:|---:|\n"
+        "same cores. Processor time is that of API, PostgreSQL and sealer together. Medians; ratios are "
+        "those within each round, with their quartiles.\n\n"
+        "| audit log | requests/s | of without | processor ms a request | of without | µs to write a row |\n"
+        "|---|---:|---:|---:|---:|---:|\n"
         f"{''.join(lines)}\nA row costs the sealer {sealed['sealer']:.0f} µs of processor time and its "
-        f"server process {sealed['server']:.0f} µs. A request writes {found['rows_per_request']:.2f} rows, and "
-        f"costs the API's process {api:.0f} µs, beside which sealing is {share:.1f} %.\n"
+        f"server process {sealed['server']:.0f} µs; a request writes {found['rows_per_request']:.2f} rows. "
+        f"That is {share:.1f} % of what a request costs.\n"
     )
+
+
+def _of_without(figures: dict[str, list[float]], case: str) -> str:
+    ratios = [figure / base for figure, base in zip(figures[case], figures["without"], strict=True)]
+    low, middle, high = quantiles(ratios, n=4)
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _posted(on: Stage, requests: list[str], case: str, seconds: float) -> dict[str, Any]:
     settle(on.world)
     _switch_trigger(on, case)
-    with _sealer(on, working=case == "noted and sealed"):
-        return _drive(on.api, requests, CONNECTIONS, seconds)
+    before = _processor_seconds(on)
+    with _sealer(on, working=case == "noted and sealed") as taken:
+        run = _drive(on.api, requests, CONNECTIONS, seconds)
+    spent = _processor_seconds(on) - before + sum(taken)
+    return run | {"all_ms": spent * 1000 / run["requests"]}
+
+
+def _processor_seconds(on: Stage) -> float:
+    """Of the API and of PostgreSQL, those of its processes that have ended included."""
+    server = psutil.Process(on.world.run("SELECT pg_backend_pid()")).parent()
+    assert server is not None
+    ended = server.cpu_times()
+    working = [psutil.Process(on.api.process.pid), *server.children()]
+    return float(ended.children_user + ended.children_system) + sum(
+        sum(process.cpu_times()[:2]) for process in working
+    )
 
 
 def _written(on: Stage, case: str) -> float:
@@ -165,20 +188,23 @@ def _switch_trigger(on: Stage, case: str) -> None:
 
 
 @contextmanager
-def _sealer(on: Stage, *, working: bool) -> Iterator[None]:
-    """As the relay's, but twice as often."""
+def _sealer(on: Stage, *, working: bool) -> Iterator[list[float]]:
+    """As the relay's, but twice as often. Gives the processor seconds of its thread, once that is over."""
     engine = create_engine(relay_url(on.world.settings))
     sessions: sessionmaker[Session] = sessionmaker(engine)
     done = threading.Event()
+    taken: list[float] = []
 
     def work() -> None:
         while not done.wait(1.0):
             seal_entries(sessions)
+        seal_entries(sessions)
+        taken.append(time.thread_time())
 
     thread = threading.Thread(target=work)
     if working:
         thread.start()
-    yield
+    yield taken
     done.set()
     if working:
         thread.join()
