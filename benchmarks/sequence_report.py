@@ -27,7 +27,7 @@ def table(
         if any(lines[0].seconds):
             back = ", ".join(str(sum(1 for each in line.again if each)) for line in lines)
             told.append(
-                f"*{name}*: something had come back beyond the gate after {back} of {count} requests (per "
+                f"*{name}*: something had come back beyond the bound after {back} of {count} requests (per "
                 f"seed); processor seconds per job {mean(mean(line.seconds) for line in lines):.1f}."
             )
     return (
@@ -38,7 +38,7 @@ def table(
         "the task digit alone, each unlearned from the version before. Levels are points of accuracy on the "
         "task digit (labels carry noise: a network can know some by heart only). *Again beyond b*: what came "
         "back and leads the holdout by more than b points, beyond chance, is unlearned again in the same "
-        "job; b is 10 by default. Drift: share of held-out images of which the version says another digit "
+        "job; b (`earlier_excess`) is 0 by default. Drift: share of held-out images of which the version says another digit "
         "than a network retrained without all that was forgotten so far; two retrainings from different "
         f"seeds are {_spread(apart)} apart. Mean ± standard deviation over seeds.\n\n"
         "| line | version after request | forgotten, mean | held out | lead | highest of one request | "

@@ -22,6 +22,8 @@ class LegalHold(Identified, Base):
     lifted_at: Mapped[datetime | None]
     lifted_by: Mapped[str | None] = mapped_column(Text)
     lift_reason: Mapped[str | None] = mapped_column(Text)
+    # When the storage's journal last got to know of it.
+    journaled_at: Mapped[datetime | None] = mapped_column(sort_order=1)
 
     __table_args__ = (
         ForeignKeyConstraint(

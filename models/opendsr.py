@@ -17,6 +17,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified
 
+UNJOURNALED = "journaled_at IS NULL AND stub_status IS NULL"
+
 
 class OpenDSRRequest(Identified, Base):
     """A door onto a deletion request, whose status is its own. Without one it found nothing to forget, or is
@@ -34,6 +36,8 @@ class OpenDSRRequest(Identified, Base):
     deletion_request_id: Mapped[uuid.UUID | None]
     stub_status: Mapped[str | None] = mapped_column(Text)
     body_digest: Mapped[bytes]  # keyed: the same body again is the same request
+    # When the storage's journal got to know of it.
+    journaled_at: Mapped[datetime | None] = mapped_column(sort_order=1)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
@@ -45,6 +49,7 @@ class OpenDSRRequest(Identified, Base):
             "stub_status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="stub_status"
         ),
         CheckConstraint("stub_status IS NULL OR deletion_request_id IS NULL", name="stubs_delete_nothing"),
+        Index("ix_opendsr_requests_unjournaled", "id", postgresql_where=text(UNJOURNALED)),
     )
 
 

@@ -43,6 +43,9 @@ class RegisteredModel(Identified, Base):
     # When it was last looked whether requests on its data set came in before it was ready; the relay gives
     # each of them a child for it.
     fanned_out_at: Mapped[datetime | None] = mapped_column(sort_order=2)
+    # When its policy was last decided on, or it was destroyed; when the journal last got to know of it.
+    decided_at: Mapped[datetime] = mapped_column(server_default=text("now()"), sort_order=3)
+    journaled_at: Mapped[datetime | None] = mapped_column(sort_order=3)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),

@@ -11,10 +11,12 @@ from app.backup.checking import damaged_copies, damaged_versions
 from app.backup.copying import copy_objects
 from app.backup.dumping import DumpFailed, dump, load
 from app.backup.reapplying import reapply_journal
+from app.backup.reapplying_rows import ReappliedRows, reapply_rows
 from app.backup.restored_log import record_lost_ends
 from app.backup.sweeping import remove_unknown_objects
 from app.core.database import owner_engine
 from app.core.hashing import UnknownHashKey
+from app.core.journal import DamagedEntry
 from app.core.object_store import ObjectStore
 from app.core.settings import get_settings
 from app.core.storage import Storage, open_storage
@@ -66,15 +68,17 @@ def reapply() -> None:
             "The journal is under another hash key than the database: run "
             "`python -m app.admin rotate-hash-key` first, with all keys in LETHE_OLD_HASH_KEYS."
         ) from None
+    rows = reapply_rows(sessionmaker(engine), storage)
     engine.dispose()
     typer.echo(f"{lost} audit logs go on from an older end than was signed, and say so.")
     typer.echo(f"{done.queued} requests queued again, {done.cancelled} cancelled again.")
     typer.echo(f"{done.noticed} requests have the notice again that was given of their dates.")
+    _say(rows)
     for request in done.impossible:
         typer.echo(f"Request {request} names a model that the backup does not have: register it again.")
-    for path in done.damaged:
+    for path in [*done.damaged, *rows.damaged]:
         typer.echo(f"{path} is damaged: take it from another copy of the journal, and run this again.")
-    if done.impossible or done.damaged:
+    if done.impossible or done.damaged or rows.damaged or rows.nothing_to_hold:
         raise typer.Exit(1)
 
 
@@ -95,9 +99,34 @@ def check() -> None:
 def sweep() -> None:
     """After a restore: remove what the storage has of the time after the backup, and no row knows."""
     engine = owner_engine(_owner_url())
-    removed = remove_unknown_objects(sessionmaker(engine), open_storage(get_settings()))
+    try:
+        swept = remove_unknown_objects(sessionmaker(engine), open_storage(get_settings()))
+    except DamagedEntry as damaged:
+        raise typer.BadParameter(str(damaged)) from None
     engine.dispose()
-    typer.echo(f"{len(removed)} objects removed that no artifact has.")
+    typer.echo(f"{len(swept.removed)} objects removed that no artifact has.")
+    if swept.held:
+        typer.echo(f"{len(swept.held)} left, of tenants with a legal hold: run this again when it is lifted.")
+
+
+def _say(rows: ReappliedRows) -> None:
+    typer.echo(f"{rows.held} legal holds are in force again, {rows.lifted} lifted again.")
+    typer.echo(
+        f"{rows.policies} policies are as they were last decided, {rows.destroyed} models destroyed again."
+    )
+    typer.echo(f"{rows.opendsr} OpenDSR requests are answered and told of again.")
+    for hold in rows.widened:
+        typer.echo(
+            f"Legal hold {hold} was on a version that the backup does not have: it is on the whole model."
+        )
+    for hold in rows.nothing_to_hold:
+        typer.echo(
+            f"Legal hold {hold} is on a model that the backup does not have: sweep leaves its tenant's bytes."
+        )
+    for request in rows.without_request:
+        typer.echo(
+            f"OpenDSR request {request}: its deletion request was taken back, or cannot be asked again."
+        )
 
 
 def _kept(folder: Path) -> ObjectStore:

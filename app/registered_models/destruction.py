@@ -50,7 +50,8 @@ ORDER BY m.id
 """
 )
 _DESTROY = text("""
-UPDATE registered_models SET status = 'destroyed', error_code = 'model_destroyed', error_detail = :reason
+UPDATE registered_models SET status = 'destroyed', error_code = 'model_destroyed', error_detail = :reason,
+  decided_at = clock_timestamp(), journaled_at = NULL
 WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 

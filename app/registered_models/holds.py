@@ -63,7 +63,7 @@ async def lift(
     await session.execute(
         update(LegalHold)
         .where(LegalHold.id == hold_id)
-        .values(lifted_at=text("now()"), lifted_by=caller.actor, lift_reason=sent.reason)
+        .values(lifted_at=text("now()"), lifted_by=caller.actor, lift_reason=sent.reason, journaled_at=None)
     )
     await _note(session, caller, row.id, hold_id, "lift", version=found.version, reason=sent.reason)
     return await _one(session, caller, row.id, hold_id)

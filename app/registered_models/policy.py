@@ -27,6 +27,11 @@ class Gates(Sent):
         10.0,
         description="Points that the forgotten lead the holdout, beyond chance; of earlier requests, too",
     )
+    earlier_excess: PerTask = Field(
+        0.0,
+        description="The same of what earlier requests had forgotten: beyond it that is unlearned again in "
+        "the same job, after which forget_excess decides. null: forget_excess alone",
+    )
     retained_loss: Percent | dict[TaskName, Percent | None] | None = Field(
         None, description="Rise of the mean loss on what is retained, in percent of the holdout's loss"
     )

@@ -12,7 +12,11 @@ from app.registered_models.schemas import ModelView, VersionView
 from app.registered_models.service import model_not_found, model_view, version_view
 from models.states import ModelStatus, VersionState
 
-_SET = text("UPDATE registered_models SET policy = policy || CAST(:clock AS jsonb) WHERE id = :id")
+_SET = text("""
+UPDATE registered_models SET policy = policy || CAST(:clock AS jsonb), decided_at = clock_timestamp(),
+  journaled_at = NULL
+WHERE id = :id
+""")
 _RELEASE = text("UPDATE model_versions SET state = 'superseded' WHERE id = :id")
 
 

@@ -6,7 +6,7 @@ sealer found it, not the order of ids.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,7 +16,7 @@ from app.core.database import transaction
 from app.core.rows import AnyRow
 from app.core.signing import AUDIT_CHECKPOINT, StatementSigner
 from app.core.wire import rfc3339
-from models import AuditCheckpoint, AuditSeal
+from models import AuditCheckpoint
 
 BATCH = 1000
 BATCHES_AT_ONCE = 5  # then the relay has other things to do
@@ -34,6 +34,13 @@ WITH taken AS (
 SELECT {ENTRY_COLUMNS} FROM taken JOIN audit_log AS entry ON entry.id = taken.entry_id
 WHERE NOT EXISTS (SELECT FROM audit_seals AS seal WHERE seal.entry_id = taken.entry_id)
 ORDER BY entry.id
+""")
+# One statement per chain; the hashes come as one string of bytes, in the chain's order.
+_PLACE = text("""
+INSERT INTO audit_seals (tenant_id, position, entry_id, previous, hash)
+SELECT :tenant_id, :after + place, entry_id, substr(:hashes, 32 * (place - 1)::int + 1, 32),
+  substr(:hashes, 32 * place::int + 1, 32)
+FROM unnest(CAST(:entry_ids AS bigint[])) WITH ORDINALITY AS link(entry_id, place)
 """)
 _HEAD = text(
     "SELECT position, hash FROM audit_seals WHERE tenant_id = :tenant_id ORDER BY position DESC LIMIT 1"
@@ -53,11 +60,26 @@ ORDER BY tenant.id
 
 
 @dataclass
-class _Head:
-    """The end of a tenant's chain."""
+class _Links:
+    """What follows in a tenant's chain after the position `after`. `hashes` begins with the hash at that."""
 
-    position: int
-    hash: bytes
+    after: int
+    hashes: list[bytes]
+    entry_ids: list[int] = field(default_factory=list)
+
+    def add(self, row: AnyRow) -> None:
+        self.entry_ids.append(row.id)
+        position = self.after + len(self.entry_ids)
+        self.hashes.append(link_hash(entry_of(row), position, self.hashes[-1]))
+
+    def placed(self, tenant_id: uuid.UUID) -> dict[str, object]:
+        """The values of `_PLACE`."""
+        return {
+            "tenant_id": tenant_id,
+            "after": self.after,
+            "entry_ids": self.entry_ids,
+            "hashes": b"".join(self.hashes),
+        }
 
 
 def seal_entries(sessions: sessionmaker[Session]) -> int:
@@ -88,29 +110,20 @@ def _seal_batch(sessions: sessionmaker[Session]) -> int:
         if not session.scalar(_ONLY_SEALER):
             return 0
         rows = session.execute(_TAKE, {"batch": BATCH}).all()
-        heads: dict[uuid.UUID, _Head] = {}
-        seals = [_seal(session, row, heads) for row in rows]
-        if seals:
-            session.execute(insert(AuditSeal), seals)
-    return len(seals)
+        chains: dict[uuid.UUID, _Links] = {}
+        for row in rows:
+            links = chains.get(row.tenant_id)
+            if links is None:
+                links = chains[row.tenant_id] = _end_of_chain(session, row.tenant_id)
+            links.add(row)
+        for tenant_id, links in chains.items():
+            session.execute(_PLACE, links.placed(tenant_id))
+    return len(rows)
 
 
-def _seal(session: Session, row: AnyRow, heads: dict[uuid.UUID, _Head]) -> dict[str, object]:
-    head = heads.get(row.tenant_id) or _head(session, row.tenant_id)
-    previous, position = head.hash, head.position + 1
-    heads[row.tenant_id] = _Head(position, link_hash(entry_of(row), position, previous))
-    return {
-        "tenant_id": row.tenant_id,
-        "position": position,
-        "entry_id": row.id,
-        "previous": previous,
-        "hash": heads[row.tenant_id].hash,
-    }
-
-
-def _head(session: Session, tenant_id: uuid.UUID) -> _Head:
+def _end_of_chain(session: Session, tenant_id: uuid.UUID) -> _Links:
     found = session.execute(_HEAD, {"tenant_id": tenant_id}).one_or_none()
-    return _Head(found.position, bytes(found.hash)) if found else _Head(0, GENESIS)
+    return _Links(found.position, [bytes(found.hash)]) if found else _Links(0, [GENESIS])
 
 
 def _checkpoint(row: AnyRow, signer: StatementSigner, service: str) -> dict[str, object]:

@@ -30,6 +30,7 @@ from app.relay.fan_out import fan_out
 from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
 from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
+from app.relay.row_journal import journal_rows
 from app.relay.sealing import seal_entries, sign_checkpoints
 from app.relay.unanswered import cancel_unheard, expire_reviews
 
@@ -116,6 +117,7 @@ class Relay:
     def record(self) -> None:
         """What was accepted enters the journal; what was done is certified, and the audit log sealed."""
         self._guarded("journal", self._journal.write)
+        self._guarded("journal_rows", lambda: journal_rows(self._sessions, self._storage))
         if self._certifier is not None:
             self._guarded("certify", self._certifier.certify_unlearning)
             self._guarded("certify_parts", self._certifier.certify_parts)

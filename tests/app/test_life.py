@@ -50,6 +50,30 @@ async def test_a_hold_is_placed_seen_and_lifted_and_audited(
         await said(writer.post("/v1/models/reader/holds", json=REASON), 403, "scope_missing")
 
 
+async def test_what_is_decided_enters_the_journal_again(client: httpx.AsyncClient, world: World) -> None:
+    """So that a restore of an older backup brings none of it back."""
+
+    async def unjournaled(call: Any, table: str, expected: int) -> dict[str, Any]:
+        for each in ("registered_models", "legal_holds"):
+            world.run(f"UPDATE {each} SET journaled_at = now()")
+        before = world.run("SELECT decided_at FROM registered_models")
+        answer = await said(call, expected)
+        assert world.run(f"SELECT count(*) FROM {table} WHERE journaled_at IS NULL") == 1
+        later = world.run("SELECT decided_at FROM registered_models") > before
+        assert later == (table == "registered_models")
+        return answer
+
+    world.ready_model()
+    hold = await unjournaled(client.post("/v1/models/reader/holds", json=REASON), "legal_holds", 201)
+    lift = client.post(f"/v1/models/reader/holds/{hold['id']}/lift", json=REASON)
+    await unjournaled(lift, "legal_holds", 200)
+    clock = {"quarantine_after": 0.5, "delete_after": None}
+    await unjournaled(client.put("/v1/models/reader/retention", json=clock), "registered_models", 200)
+    doomed = await said(client.post("/v1/models/reader/destroy", json=REASON), 200)
+    sure = REASON | {"confirmation": doomed["confirmation"]}
+    await unjournaled(client.post("/v1/models/reader/destroy", json=sure), "registered_models", 200)
+
+
 async def test_the_clock_can_be_set_and_a_withdrawn_version_released(
     client: httpx.AsyncClient, world: World
 ) -> None:

@@ -46,6 +46,7 @@ async def test_a_model_is_registered(client: httpx.AsyncClient, world: World) ->
             "retained_drop": 5.0,
             "unnamed_drop": 5.0,
             "forget_excess": 10.0,
+            "earlier_excess": 0.0,
             "retained_loss": None,
             "membership_auc": None,
         },
@@ -81,6 +82,7 @@ async def test_policies_of_earlier_days_and_bounds_per_task(client: httpx.AsyncC
         "retained_drop": {"digit": 1.0, "parity": 5.0},
         "unnamed_drop": None,
         "forget_excess": 10.0,
+        "earlier_excess": 0.0,
         "retained_loss": None,
         "membership_auc": {"digit": None, "parity": 0.1},
     }

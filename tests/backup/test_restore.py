@@ -289,9 +289,9 @@ def test_what_no_row_knows_after_a_restore_is_removed(
     known = set(storage.list(""))
     unknown = f"{model.tenant_id}/checkpoint/{uuid.uuid4()}"
     storage.put(unknown, [b"made after the backup"])
-    assert remove_unknown_objects(sessionmaker(world.engine), storage) == [unknown]
+    assert remove_unknown_objects(sessionmaker(world.engine), storage).removed == [unknown]
     assert set(storage.list("")) == known
-    assert remove_unknown_objects(sessionmaker(world.engine), storage) == []
+    assert remove_unknown_objects(sessionmaker(world.engine), storage).removed == []
 
 
 def test_damage_is_found(

@@ -141,6 +141,45 @@ def test_what_came_back_is_beyond_the_bound_and_beyond_what_the_base_knew(
     assert missed_gates(found | {"run": {"guarantee": "exact"}}, BOUNDS) == []
 
 
+@pytest.mark.parametrize(
+    ("bounds", "after", "is_back", "is_back_again"),
+    [
+        ({"forget_excess": 10.0, "earlier_excess": 0.0}, 86, True, False),  # 6 better, give or take 4
+        ({"forget_excess": 10.0, "earlier_excess": 0.0}, 84, False, False),  # chance explains it
+        ({"forget_excess": 10.0, "earlier_excess": 0.0}, 95, True, True),
+        ({"forget_excess": 10.0, "earlier_excess": None}, 86, False, False),
+        ({"forget_excess": 10.0, "earlier_excess": None}, 95, True, True),
+        ({"forget_excess": 10.0, "earlier_excess": 20.0}, 95, False, False),
+        ({"forget_excess": None, "earlier_excess": 0.0}, 86, True, False),
+        ({"forget_excess": None, "earlier_excess": {"colour": 0.0}}, 86, True, False),
+        ({"forget_excess": None, "earlier_excess": None}, 99, False, False),
+    ],
+)
+def test_what_was_forgotten_before_has_a_bound_of_its_own_until_it_was_unlearned_again(
+    bounds: dict[str, Any], after: float, is_back: bool, is_back_again: bool
+) -> None:
+    found = report(holdout=figures(80, 80)) | {
+        "earlier_levels": [
+            {"task": "colour", "references": ["r"], "forget": figures(80, after), "risen": True}
+        ]
+    }
+    for again, expected in ((False, is_back), (True, is_back_again)):
+        missed = missed_gates(found, bounds, again)
+        assert [miss.gate for miss in missed] == ["earlier_excess"] * expected
+        decided = gate_record(found, bounds, missed, again)["decided"]
+        assert all(entry["kept"] is not expected for entry in decided)
+
+
+def test_less_than_nothing_is_called_none() -> None:
+    found = report(retain=figures(90, 91), forget=figures(99, 80), holdout=figures(80, 80))
+    said = [entry["says"] for entry in gate_record(found, BOUNDS, [])["decided"]]
+    assert said == [
+        "Task 'colour', loss on retained supervision: none, at most 5 are allowed: kept.",
+        "Task 'colour', lead of the forgotten over the holdout, beyond chance: none, at most 10 are allowed: "
+        "kept.",
+    ]
+
+
 @pytest.fixture
 def strict_model(world: World, model: RegisteredModel) -> RegisteredModel:
     world.execute("UPDATE registered_models SET policy = jsonb_set(policy, '{gates,retained_drop}', '-100')")

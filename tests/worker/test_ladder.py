@@ -260,6 +260,38 @@ def test_what_came_back_is_unlearned_again_in_the_same_job(
     assert report["tasks"]["colour"]["forget"]["after"]["n"] == 2
 
 
+def test_the_bound_of_what_was_forgotten_before_is_asked_until_it_was_unlearned_again(
+    world: World, equipment: Equipment, model: RegisteredModel, making: Callable[..., Making]
+) -> None:
+    """What still leads then, but by less than the bound for all that is forgotten, is published."""
+    known: list[nn.Module] = []
+
+    def forget_all(network: nn.Module) -> nn.Module:
+        known.append(network)
+        return knowing_nothing(network)
+
+    def remember(network: nn.Module) -> nn.Module:
+        return as_it_was(known[0])
+
+    making("interference_aware", forget_all, remember, remember)
+    set_policy(world, gates={})
+    unlearning_job(world, model, [f"p{number}" for number in range(60)], ["colour"])
+    assert run_next(equipment)
+    set_policy(world, gates={"earlier_excess": -100.0, "forget_excess": 100.0})
+    job = unlearning_job(world, model, ["p100", "p101"], ["colour"])
+    assert run_next(equipment)
+    assert tried(world, job) == [("first", "missed"), ("unlearn_again", "published")]
+
+
+def test_a_larger_budget_stays_larger_when_what_was_forgotten_before_is_unlearned_again() -> None:
+    missed = {"method": "interference_aware", "result": "missed", "why_not": "It missed."}
+    first = missed | {"rung": "first", "scale": 1.0, "only_earlier": False}
+    larger = missed | {"rung": "larger_budget", "scale": 4.0, "only_earlier": True}
+    rung = next_rung(LADDER, "interference_aware", 0, [first, larger])
+    assert rung is not None
+    assert (rung.name, rung.scale) == ("unlearn_again", 4.0)
+
+
 def test_what_is_no_longer_in_the_data_is_recorded_as_no_longer_checkable(
     world: World, equipment: Equipment, model: RegisteredModel, making: Callable[..., Making]
 ) -> None:

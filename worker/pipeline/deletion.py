@@ -101,8 +101,9 @@ def _judge(
     """Publish the candidate if it passes the gates; else keep it if it is the best so far."""
     policy, actor = loaded.registered.policy, running.claim.actor
     gates = policy.get("gates", {})
-    missed = missed_gates(report, gates)
-    report["gates"] = gate_record(report, gates, missed)
+    again = bool(came_back(tried))
+    missed = missed_gates(report, gates, again)
+    report["gates"] = gate_record(report, gates, missed, again)
     record = record_of(rung, running.claim.fence, report, missed)
     report["rungs"] = [*tried, record]
     if not missed:

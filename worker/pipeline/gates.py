@@ -34,8 +34,9 @@ class Miss:
         return f"Task {self.task!r} {said}; at most {self.bound:g} are allowed."
 
 
-def missed_gates(report: dict[str, Any], gates: dict[str, Any]) -> list[Miss]:
-    """Compare a report with a policy's bounds; a bound that the policy does not have is not checked.
+def missed_gates(report: dict[str, Any], gates: dict[str, Any], again: bool = False) -> list[Miss]:
+    """Compare a report with a policy's bounds; a bound that the policy does not have is not checked. `again`:
+    what came back was unlearned again in this job, so that no stricter bound than `forget_excess` is asked.
 
     What is a difference between two samples is missed only beyond what chance explains. Exact retraining is
     not asked how well it has forgotten: a high score there is what any network scores that never saw it.
@@ -45,10 +46,12 @@ def missed_gates(report: dict[str, Any], gates: dict[str, Any]) -> list[Miss]:
         for gate, task, bound, figure in _asked(report, gates)
         if figure.value is not None and figure.value > bound
     ]
-    return [*own, *_came_back(report, gates)]
+    return [*own, *_came_back(report, gates, again)]
 
 
-def gate_record(report: dict[str, Any], gates: dict[str, Any], missed: list[Miss]) -> dict[str, Any]:
+def gate_record(
+    report: dict[str, Any], gates: dict[str, Any], missed: list[Miss], again: bool = False
+) -> dict[str, Any]:
     """What a certificate may say: per gate and task what was decided, and what could not be measured.
 
     `passed` is None when nothing was decided: a bound that nobody measured was neither kept nor missed.
@@ -60,7 +63,7 @@ def gate_record(report: dict[str, Any], gates: dict[str, Any], missed: list[Miss
             decided.append(entry | _decision(gate, task, bound, figure.value))
         else:
             not_measured.append(entry | _gap(gate, task, figure))
-    decided += _earlier_decisions(report, gates, missed)
+    decided += _earlier_decisions(report, gates, missed, again)
     passed = False if missed else True if decided else None
     return {
         "bounds": gates,
@@ -90,34 +93,42 @@ def _asked(report: dict[str, Any], gates: dict[str, Any]) -> Iterator[tuple[str,
             yield gate, task, bound, figure_of(gate, found, bound)
 
 
-def _came_back(report: dict[str, Any], gates: dict[str, Any]) -> Iterator[Miss]:
+def _came_back(report: dict[str, Any], gates: dict[str, Any], again: bool) -> Iterator[Miss]:
     """What earlier jobs had forgotten and this candidate knows again: beyond the bound where the base was
     within it, or else beyond what the base knew of it."""
-    for level, bound, after, before in _earlier(report, gates):
+    for level, bound, after, before in _earlier(report, gates, again):
         if after > bound and (before <= bound or level["risen"]):
             yield Miss(EARLIER, level["task"], bound, after, tuple(level["references"]))
 
 
 def _earlier(
-    report: dict[str, Any], gates: dict[str, Any]
+    report: dict[str, Any], gates: dict[str, Any], again: bool
 ) -> Iterator[tuple[dict[str, Any], float, float, float]]:
     """Each level that can be measured, with its bound and its excess after and before."""
     if report["run"]["guarantee"] == "exact":
         return
     for level in report.get("earlier_levels", []):
-        bound = bound_of(gates, "forget_excess", level["task"])
+        bound = _earlier_bound(gates, level["task"], again)
         forget, holdout = level["forget"], report["tasks"][level["task"]]["holdout"]
         if bound is not None and measurable(forget) and measurable(holdout):
             after, before = (least_excess(forget[when], holdout[when]) for when in ("after", "before"))
             yield level, bound, after, before
 
 
+def _earlier_bound(gates: dict[str, Any], task: str, again: bool) -> float | None:
+    """Policies of earlier days have none of their own for what had been forgotten before."""
+    own, of_all = (bound_of(gates, gate, task) for gate in (EARLIER, "forget_excess"))
+    if own is None or of_all is None:
+        return of_all if again or own is None else own
+    return max(own, of_all) if again else own
+
+
 def _earlier_decisions(
-    report: dict[str, Any], gates: dict[str, Any], missed: list[Miss]
+    report: dict[str, Any], gates: dict[str, Any], missed: list[Miss], again: bool
 ) -> list[dict[str, Any]]:
     """One per task, of the level that stands out most; it names no request."""
     worst: dict[str, tuple[float, float]] = {}
-    for level, bound, after, _ in _earlier(report, gates):
+    for level, bound, after, _ in _earlier(report, gates, again):
         worst[level["task"]] = max(worst.get(level["task"], (after, bound)), (after, bound))
     back = {miss.task for miss in missed if miss.gate == EARLIER}
     return [
@@ -128,7 +139,7 @@ def _earlier_decisions(
             "figure": figure,
             "kept": task not in back,
             "says": f"Task {task!r}, lead of what earlier requests had forgotten over the holdout, beyond "
-            f"chance: {figure:.1f} points, at most {bound:g} are allowed: "
+            f"chance: {_shown(figure, f'{figure:.1f} points')}, at most {bound:g} are allowed: "
             + ("not kept." if task in back else "kept." if figure <= bound else "no more than before."),
         }
         for task, (figure, bound) in worst.items()
@@ -137,8 +148,14 @@ def _earlier_decisions(
 
 def _decision(gate: str, task: str, bound: float, figure: float) -> dict[str, Any]:
     kept, about = figure <= bound, GATES[gate]
-    says = f"Task {task!r}, {about.about}: {about.shown(figure)}{about.unit}, at most {bound:g} are allowed: "
+    shown = _shown(figure, f"{about.shown(figure)}{about.unit}")
+    says = f"Task {task!r}, {about.about}: {shown}, at most {bound:g} are allowed: "
     return {"figure": figure, "kept": kept, "says": says + ("kept." if kept else "not kept.")}
+
+
+def _shown(figure: float, written: str) -> str:
+    """Below zero there is nothing of what a bound is about."""
+    return written if figure > 0 else "none"
 
 
 def _gap(gate: str, task: str, figure: Figure) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def next_rung(
     last, names = tried[-1], {record["rung"] for record in tried}
     unlearns = last["method"] != RETRAIN
     if unlearns and last["only_earlier"] and AGAIN not in names:
-        return Rung(AGAIN, last["method"], why="what earlier requests had forgotten came back")
+        why = "what earlier requests had forgotten came back"
+        return Rung(AGAIN, last["method"], last["scale"], why)
     refused = any(record["result"] == REFUSED for record in tried)
     for step in steps_of(policy):
         if step == LARGER and LARGER not in names and unlearns and not refused:
