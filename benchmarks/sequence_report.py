@@ -38,9 +38,9 @@ def table(
         "the task digit alone, each unlearned from the version before. Levels are points of accuracy on the "
         "task digit (labels carry noise: a network can know some by heart only). *Again beyond b*: what came "
         "back and leads the holdout by more than b points, beyond chance, is unlearned again in the same "
-        "job; b (`earlier_excess`) is 0 by default. Drift: share of held-out images of which the version says another digit "
-        "than a network retrained without all that was forgotten so far; two retrainings from different "
-        f"seeds are {_spread(apart)} apart. Mean ± standard deviation over seeds.\n\n"
+        "job; b (`earlier_excess`) is 0 by default. Drift: share of held-out images of which the version "
+        "says another digit than a network retrained without all that was forgotten so far; two retrainings "
+        f"from different seeds are {_spread(apart)} apart. Mean ± standard deviation over seeds.\n\n"
         "| line | version after request | forgotten, mean | held out | lead | highest of one request | "
         "retained: digit | turn | ink | drift |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         + "".join(rows)

@@ -188,9 +188,12 @@ async def test_a_certificate_is_handed_out_as_it_was_signed(
     text = verify_certificate(file, await known_keys(client, tmp_path)).text()
     assert made["id"] in text
     assert "98.0 (95 %: 95.0 to 101.0) before and 61.0" in text
-    proven, _, not_proven = text.partition("NOT proven:")
-    assert "bound of the policy: Lost 1: kept." in proven
-    assert "Too few: 2 forgotten." not in proven
+    proven, _, rest = text.partition("Stated by the service")
+    stated, _, not_proven = rest.partition("NOT proven:")
+    assert "Not a byte was changed" in proven
+    assert made["id"] not in proven  # that it was done is the service's word, and stands under that
+    assert "Bound of the policy: Lost 1: kept." in stated
+    assert "Too few: 2 forgotten." not in stated
     assert "Too few: 2 forgotten." in not_proven
     predicate = json.loads(base64.b64decode(answer.json()["payload"]))["predicate"]
     assert [(each["rung"], each["result"]) for each in predicate["tried"]] == [
@@ -306,7 +309,7 @@ async def test_one_file_has_all_that_was_signed_and_nothing_can_be_left_out(
         return verify_certificate(file, keys).text()
 
     proven, _, not_proven = verified(second, stated, first).partition("NOT proven:")
-    assert "Line 2: The service states: request " + made["id"] in proven
+    assert "Line 2: Request " + made["id"] in proven.partition("Stated by the service")[2]
     assert "Line 3: Not a byte was changed" in proven
     assert "The certificate of each of the 2 parts that were carried out is here." in proven
     assert f"the model three: part {made['children'][2]} is failed" in not_proven

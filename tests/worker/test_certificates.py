@@ -226,7 +226,7 @@ def test_the_disposal_statement_waits_until_all_that_remembers_is_gone(
     file = tmp_path / "disposal.json"
     file.write_text(issued)
     text = verify_certificate(file, keys(certifier, tmp_path)).text()
-    assert "the versions 1 of the model" in text
+    assert "had forgotten, version 1 of the model" in text
     assert "backups" in text.partition("NOT proven:")[2]
     assert "Disposal certificate" in render([issued])
 

@@ -51,12 +51,14 @@ def tell_parts(statement: Statement, findings: Findings, where: str) -> None:
     """What the service states of a request on a data set."""
     predicate = statement.predicate
     request, parts = predicate["request"], predicate["parts"]
-    named = f"request {request['id']}" + (f" ({request['reference']})" if request.get("reference") else "")
+    named = f"Request {request['id']}" + (f" ({request['reference']})" if request.get("reference") else "")
     done = [part for part in parts if part["certificate"] is not None]
-    findings.proven += [
-        f"{where}The service states: {named} of {request['received_at']} named "
+    findings.stated.append(
+        f"{where}{named} of {request['received_at']} named "
         f"{request['instances']['count']} instances of the data set {predicate['dataset']['name']}, and has "
-        f"{len(parts)} parts, one per model.",
+        f"{len(parts)} parts, one per model."
+    )
+    findings.proven += [
         f"{where}The certificate of each of the {len(done)} parts that were carried out is here.",
     ]
     findings.not_proven += [

@@ -1,7 +1,6 @@
 """Deletion certificates: one signed statement, or all that were signed of a request (see `bundle`)."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +92,15 @@ def _tell(statement: Statement, findings: Findings, where: str) -> None:
         tell_parts(statement, findings, where)
         return
     tell = _unlearning if statement.type == UNLEARNING else _disposal
-    findings.proven += [
-        f"{where}The service states: {sentence}" for sentence in tell(predicate, statement.subjects)
-    ]
+    findings.stated += [f"{where}{_capital(sentence)}" for sentence in tell(predicate, statement.subjects)]
     findings.not_proven += [str(sentence) for sentence in predicate["does_not_prove"]]
     findings.not_proven += [
         f"That a bound of the policy was kept: {says}" for says in _gates(predicate, "not_measured")
     ]
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _unlearning(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
@@ -162,12 +163,13 @@ def _figure(estimate: dict[str, Any]) -> str:
 
 
 def _disposal(predicate: dict[str, Any], subjects: dict[str, str]) -> list[str]:
-    gone = ", ".join(str(version["version"]) for version in predicate["disposed"])
+    numbers = [str(version["version"]) for version in predicate["disposed"]]
     erased = str(predicate["method"]).startswith("cryptographically erased")
-    how = "are cryptographically erased" if erased else "are deleted from its storage"
+    how = "cryptographically erased" if erased else "deleted from its storage"
+    which = f"version {numbers[0]}" if len(numbers) == 1 else f"versions {', '.join(numbers)}"
     return [
-        f"the versions {gone} of the model {predicate['model']['name']}, which remembered what request "
-        f"{predicate['request']['id']} had forgotten, {how}."
+        f"what remembered what request {predicate['request']['id']} had forgotten, {which} of the model "
+        f"{predicate['model']['name']}, {'is' if len(numbers) == 1 else 'are'} {how}."
     ]
 
 
@@ -177,7 +179,8 @@ def _compare(checkpoint: Path, statements: list[Statement]) -> str:
     for statement in statements:
         if statement.type == UNLEARNING and digest in statement.subjects.values():
             return f"{checkpoint.name} is the certified checkpoint: its SHA-256 is {digest}."
+    certified = [each for statement in statements for each in statement.subjects.values()]
     raise NotVerified(
         f"{checkpoint.name} is not the certified checkpoint: its SHA-256 is {digest}, certified is "
-        f"{json.dumps([list(each.subjects.values()) for each in statements])}."
+        f"{' or '.join(dict.fromkeys(certified))}."
     )

@@ -9,15 +9,22 @@ class NotVerified(Exception):
 
 @dataclass
 class Findings:
-    """Sentences for a person. Nothing is a finding before its check has passed."""
+    """Sentences for a person. Nothing is a finding before its check has passed. `stated`: what is proven to
+    be stated, and nothing more."""
 
     title: str
     proven: list[str] = field(default_factory=list)
+    stated: list[str] = field(default_factory=list)
     not_proven: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        lines = [self.title, "", "Proven:"]
-        lines += [f"  + {sentence}" for sentence in self.proven]
-        lines += ["", "NOT proven:"]
-        lines += [f"  - {sentence}" for sentence in self.not_proven]
+        parts = {
+            "Proven:": ("+", self.proven),
+            "Stated by the service, under that signature, and not checked here:": ("=", self.stated),
+            "NOT proven:": ("-", self.not_proven),
+        }
+        lines = [self.title]
+        for heading, (sign, sentences) in parts.items():
+            if sentences:
+                lines += ["", heading, *(f"  {sign} {sentence}" for sentence in sentences)]
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 """verify, verify-audit: nothing is sent anywhere, and nothing is fetched."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -55,8 +56,9 @@ def _check(as_json: bool, check: Callable[[], Findings]) -> None:
         except OSError as error:
             _refuse(speaker, f"{error.filename}: {error.strerror}.")
         else:
-            told = {"title": found.title, "proven": found.proven, "not_proven": found.not_proven}
-            speaker.show({"verified": True} | told, lambda out: out.print(found.text(), markup=False))
+            speaker.show(
+                {"verified": True} | asdict(found), lambda out: out.print(found.text(), markup=False)
+            )
 
 
 def _refuse(speaker: Speaker, reason: str) -> None:
