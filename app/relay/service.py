@@ -32,7 +32,7 @@ from app.relay.leases import reclaim_expired
 from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
 from app.relay.row_journal import journal_rows
 from app.relay.sealing import seal_entries, sign_checkpoints
-from app.relay.unanswered import cancel_unheard, expire_reviews
+from app.relay.unanswered import cancel_unheard, expire_approvals, expire_reviews
 
 CHANNEL = "lethe_outbox"
 _ROW_SECURITY = text(
@@ -105,6 +105,7 @@ class Relay:
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
+        self._guarded("approvals", lambda: expire_approvals(self._sessions, settings.approval_days))
         self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
         self._guarded("fan_out", lambda: fan_out(self._sessions, settings))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
