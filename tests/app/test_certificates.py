@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
@@ -207,6 +208,30 @@ async def test_a_certificate_is_handed_out_as_it_was_signed(
     page = (await client.get(f"/v1/deletion-requests/{made['id']}/certificate?format=html")).text
     assert "unlearn again (interference_aware): published" in page
     assert "1 had come back" in page
+
+
+async def test_what_an_older_key_signed_still_verifies(
+    client: httpx.AsyncClient, world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """With the keys that the service shows after another has taken its place; with the new one alone, not."""
+    world.ready_model()
+    rotated = settings.model_copy(update={"signing_key": SecretStr("77" * 32)})
+    files = {}
+    for instance, signing in {"scan-1": settings, "scan-2": rotated}.items():
+        made = await carry_out(client, world, {"model": "reader", "instances": [instance], "tasks": "all"})
+        assert certify(database, signing) == 1
+        files[instance] = tmp_path / f"{instance}.json"
+        certificate = await client.get(f"/v1/deletion-requests/{made['id']}/certificate")
+        files[instance].write_bytes(certificate.content)
+    keys = await known_keys(client, tmp_path)
+    signed = {instance: json.loads(file.read_bytes())["signatures"] for instance, file in files.items()}
+    assert len({each[0]["keyid"] for each in signed.values()}) == 2
+    for file in files.values():
+        verify_certificate(file, keys)
+    newest = [key for key in keys if key.keyid == signed["scan-2"][0]["keyid"]]
+    verify_certificate(files["scan-2"], newest)
+    with pytest.raises(NotVerified):
+        verify_certificate(files["scan-1"], newest)
 
 
 async def test_a_certificate_says_who_let_a_version_through_and_why(

@@ -78,6 +78,32 @@ def test_a_changed_export_is_found(log: Log, key: Path) -> None:
             verify_audit_export(file, read_keys([key]))
 
 
+def test_any_row_that_is_removed_edited_or_moved_is_found(log: Log, key: Path) -> None:
+    """Not only those in the middle: each of them, and each put before any other."""
+    file, keys = log.export(), read_keys([key])
+    header, *rows, end = file.read_bytes().splitlines(keepends=True)
+
+    def refused(changed: Lines, count: int) -> None:
+        told = canonical(json.loads(header) | {"entries": count}) + b"\n"
+        file.write_bytes(b"".join([told, *changed, end]))
+        with pytest.raises(NotVerified):
+            verify_audit_export(file, keys)
+
+    for at, row in enumerate(rows):
+        others = [*rows[:at], *rows[at + 1 :]]
+        refused(others, len(others))
+        entry = json.loads(row)
+        for member, value in entry["entry"].items():
+            entry["entry"] |= {member: "another"}
+            refused([*rows[:at], canonical(entry) + b"\n", *rows[at + 1 :]], len(rows))
+            entry["entry"] |= {member: value}
+        for to in range(len(rows)):
+            if to != at:
+                refused([*others[:to], row, *others[to:]], len(rows))
+    file.write_bytes(b"".join([header, *rows, end]))
+    verify_audit_export(file, keys)
+
+
 TAMPERING = {
     "UPDATE audit_log SET actor = 'nobody' WHERE id = (SELECT min(id) + 2 FROM audit_log)": "edited",
     "DELETE FROM audit_log WHERE id = (SELECT min(id) + 2 FROM audit_log)": "rows were removed",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import sessionmaker
 
+from app.certificates.disposal import disposal_predicate, read_disposal
 from app.core.settings import Settings
 from app.core.signing import configured_signer
 from app.relay.certification import Certifier
@@ -23,6 +24,48 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
     (tmp_path / "master").write_text("ab" * 32)
     keys = {"master_key_file": str(tmp_path / "master"), "key_store_url": f"file://{tmp_path}/keys"}
     return settings.model_copy(update=keys)
+
+
+def test_nothing_is_called_cryptographically_erased_that_was_not(
+    world: World, equipment: Equipment, model: RegisteredModel
+) -> None:
+    """All that remembered has to have been encrypted, what runs left behind included, with keys of the very
+    store that is asked, which are gone."""
+    _, request = world.job_with_request(model, instances=["p0"])
+    assert run_next(equipment)
+    world.execute(
+        """UPDATE registered_models SET policy = policy || '{"quarantine_after": 0, "delete_after": 0}'"""
+    )
+    relay = sessionmaker(world.engine)
+    assert (quarantine_versions(relay), delete_versions(relay, equipment.storage)) == (1, 1)
+    while remove_orphans(relay, equipment.storage, 0, 0):
+        pass
+    first = "id = (SELECT artifact_id FROM model_versions WHERE number = 1)"
+    path, store = world.rows(f"SELECT path, key_store FROM artifacts WHERE {first}")[0]
+    keys = equipment.storage.keys
+    assert keys is not None
+
+    def told() -> tuple[str, bool]:
+        with world.change() as session:
+            disposal = read_disposal(session, equipment.storage, request.id)
+            assert disposal is not None
+            predicate = disposal_predicate(disposal, "http://lethe")
+        return predicate["disposed"][0]["how"], predicate["method"].startswith("cryptographically erased")
+
+    assert told() == ("cryptographically erased", True)
+    for other in (None, "another"):  # never encrypted, or with a key that this store knows nothing about
+        world.execute(f"UPDATE artifacts SET key_store = :other WHERE {first}", other=other)
+        assert told() == ("deleted", False)
+    world.execute(f"UPDATE artifacts SET key_store = :store WHERE {first}", store=store)
+    keys.for_writing(path)
+    assert told() == ("deleted", False)
+    keys.destroy(path)
+    world.execute(  # a snapshot of before encryption was switched on
+        "INSERT INTO artifacts (id, tenant_id, kind, path, state, sha256, size, job_id)"
+        " SELECT gen_random_uuid(), tenant_id, 'snapshot', 'a/snapshot', 'deleted', '\\x00', 1, id FROM jobs"
+        " WHERE kind = 'unlearn'"
+    )
+    assert told() == ("cryptographically erased", False)
 
 
 def test_a_version_is_made_superseded_and_cryptographically_erased(
