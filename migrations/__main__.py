@@ -2,7 +2,8 @@
 
 Sets the passwords of the roles lethe_app, lethe_relay and lethe_worker to those in LETHE_DATABASE_URL,
 LETHE_RELAY_DATABASE_URL and LETHE_WORKER_DATABASE_URL, where these name the roles: the schema itself gives
-them none. Switches row-level security on, unless processes from before it are connected.
+them none. Switches row-level security on, unless processes from before it are connected: then the relay does
+it later.
 """
 
 import os
@@ -41,7 +42,7 @@ def main() -> int:
     if older:
         print(
             f"Row-level security is prepared, not on: {', '.join(older)} of an older version are "
-            "connected and could not work with it. Replace them, then run `python -m migrations` again.",
+            "connected and could not work with it. Replace them; the relay then switches it on.",
             file=sys.stderr,
         )
     return 0
