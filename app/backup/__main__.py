@@ -119,6 +119,8 @@ def _say(rows: ReappliedRows) -> None:
         typer.echo(
             f"Legal hold {hold} was on a version that the backup does not have: it is on the whole model."
         )
+    for hold in rows.covered:
+        typer.echo(f"Legal hold {hold} is covered by another on the model: place it again if that is lifted.")
     for hold in rows.nothing_to_hold:
         typer.echo(
             f"Legal hold {hold} is on a model that the backup does not have: sweep leaves its tenant's bytes."

@@ -69,6 +69,7 @@ _TENANT = text("SELECT EXISTS (SELECT FROM tenants WHERE id = CAST(:tenant_id AS
 @dataclass
 class ReappliedRows:
     """`widened`: holds that are on the whole model now, because the backup does not have their version.
+    `covered`: holds beside which there is one on the whole model already, where there can be no second.
     `nothing_to_hold`: holds in force on models that it does not have. `without_request`: OpenDSR requests
     whose deletion request it does not have, taken back or impossible to ask again."""
 
@@ -78,6 +79,7 @@ class ReappliedRows:
     destroyed: int = 0
     opendsr: int = 0
     widened: list[str] = field(default_factory=list)
+    covered: list[str] = field(default_factory=list)
     nothing_to_hold: list[str] = field(default_factory=list)
     without_request: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
@@ -111,7 +113,8 @@ def _hold(session: Session, row: Row, done: ReappliedRows) -> None:
         done.nothing_to_hold.append(row["id"])
         return
     placed = session.execute(_PLACE, bound).one_or_none()
-    if placed is None:  # a hold on the whole model is there already
+    if placed is None:
+        done.covered.append(row["id"])
         return
     widened = row["version_id"] is not None and placed.version_id is None
     told = {"hold": row["id"], "reason": row["reason"], "widened": widened}

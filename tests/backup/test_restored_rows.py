@@ -116,6 +116,24 @@ def test_a_hold_on_a_version_that_the_backup_does_not_have_is_on_the_whole_model
     assert [(row.id, row.version_id) for row in world.rows(IN_FORCE)] == [(hold.id, None)]
 
 
+def test_of_two_that_come_to_be_on_the_whole_model_the_second_is_named(
+    world: World,  # noqa: F811
+    sessions: sessionmaker[Session],
+    storage: Storage,
+    registered: RegisteredModel,
+) -> None:
+    """There can be one alone: who lifts it has to know of the other."""
+    world.execute(HOLD, id=uuid.uuid4(), version=registered.head_version_id)
+    journal_rows(sessions, storage)
+    [row] = journaled_rows.read_rows(storage, "holds", [])
+    for _ in range(2):
+        lost = {"id": str(uuid.uuid4()), "version_id": str(uuid.uuid4())}
+        journaled_rows.write_row(storage, "holds", row | lost)
+    done = reapplied(world, storage)
+    assert (done.held, len(done.widened), len(done.covered)) == (1, 1, 1)
+    assert set(done.widened + done.covered).isdisjoint({row["id"]})
+
+
 def test_a_hold_that_was_lifted_after_the_backup_is_lifted(
     world: World,  # noqa: F811
     sessions: sessionmaker[Session],
