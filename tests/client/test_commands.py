@@ -135,3 +135,58 @@ def test_it_is_a_program() -> None:
         [sys.executable, "-m", "lethe", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == CLIENT_VERSION
+
+
+BODY = {
+    "name": "m",
+    "dataset": "d",
+    "network": {"kind": "mlp", "inputs": 64, "hidden": [8]},
+    "tasks": [{"name": "digit", "kind": "classification", "outputs": 10}],
+    "recipe": {"learning_rate": 0.01, "epochs": 1},
+}
+WAITING = BODY | {
+    "id": ID,
+    "status": "awaiting_checkpoint",
+    "policy": {},
+    "created_at": REQUEST["created_at"],
+}
+SENT = {
+    "id": ID,
+    "number": 1,
+    "state": "pending",
+    "aliases": [],
+    "created_at": REQUEST["created_at"],
+    "state_since": REQUEST["created_at"],
+}
+
+
+def test_registering_a_model_goes_on_where_it_stopped_and_never_into_another(
+    run: Run, tmp_path: Path
+) -> None:
+    file, weights = tmp_path / "m.json", tmp_path / "m.safetensors"
+    file.write_text(json.dumps(BODY))
+    weights.write_bytes(b"weights")
+    arguments = ("models", "register", str(file), "--checkpoint", str(weights), "--json")
+    there, ready = problem(409, "model_exists"), said(200, WAITING | {"status": "ready"})
+    with ScriptedServer(there, said(200, WAITING), said(202, SENT), ready) as server:
+        status, out, _ = run(server.url, *arguments, "--wait")
+    assert (status, json.loads(out)["status"]) == (0, "ready")
+    assert [(one.method, one.path.rpartition("/")[2]) for one in server.heard][:3] == [
+        ("POST", "models"), ("GET", "m"), ("PUT", "checkpoint"),
+    ]  # fmt: skip
+    assert json.loads(server.heard[0].body)["recipe"] == BODY["recipe"]
+    assert server.heard[2].body == b"weights"
+    with ScriptedServer(there, ready) as server:
+        status, out, _ = run(server.url, *arguments)
+    assert (status, json.loads(out)["error"]["code"]) == (1, "model_exists")
+    with ScriptedServer(said(201, WAITING | {"status": "rejected"})) as server:
+        assert run(server.url, "models", "register", str(file))[0] == 3
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "m"}', json.dumps(BODY | {"weights": 1})])
+def test_a_model_that_is_badly_written_is_not_sent(run: Run, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "m.json"
+    file.write_text(text)
+    with ScriptedServer(said(201, WAITING)) as server:
+        status, _, err = run(server.url, "models", "register", str(file))
+    assert (status, "m.json" in err, server.heard) == (2, True, [])

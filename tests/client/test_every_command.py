@@ -21,11 +21,17 @@ GIVEN: dict[tuple[str, ...], str] = {
     ("watch",): ID,
     ("cancel",): ID,
     ("retry",): ID,
+    ("approve",): ID + " --reason r",
+    ("reject",): ID + " --reason r",
     ("certificate",): ID + " --output certificate.json",
     ("signing-keys",): "",
     ("lookup",): "--dataset d a",
     ("versions",): "m",
     ("download",): "m 1 --output m.safetensors",
+    ("datasets", "register"): "d file:///data/train --holdout file:///data/holdout",
+    ("datasets", "list"): "",
+    ("datasets", "show"): "d",
+    ("models", "register"): "model.json",
     ("models", "list"): "",
     ("models", "show"): "m",
     ("models", "retention"): "m --quarantine-after 7 --delete-after never",
@@ -54,6 +60,13 @@ GIVEN: dict[tuple[str, ...], str] = {
     ("audit", "checkpoint"): "",
     ("audit", "export"): "--output audit.jsonl",
 }
+MODEL = {
+    "name": "m",
+    "dataset": "d",
+    "network": {"kind": "mlp", "inputs": 64, "hidden": [8]},
+    "tasks": [{"name": "digit", "kind": "classification", "outputs": 10}],
+    "recipe": {"learning_rate": 0.01, "epochs": 1},
+}
 # Their documents are the signed bytes themselves, or they speak to nobody.
 AS_THEY_COME = {("audit", "checkpoint")}
 OFFLINE = {("verify",), ("verify-audit",), ("audit", "verify")}
@@ -73,6 +86,7 @@ def test_every_command(
 ) -> None:
     assert set(commands(typer.main.get_command(app))) == set(GIVEN) | OFFLINE
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(MODEL))
     # One authority in place of all of the world's, which would be read for each of these commands anew.
     _, authority = write_certificate(tmp_path, "authority.example", ec.generate_private_key(ec.SECP256R1()))
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))

@@ -16,7 +16,19 @@ from typing import Annotated
 
 import typer
 
-from lethe.commands import audit, checking, holds, jobs, keys, looking, models, requesting, versions, webhooks
+from lethe.commands import (
+    audit,
+    checking,
+    datasets,
+    holds,
+    jobs,
+    keys,
+    looking,
+    models,
+    requesting,
+    versions,
+    webhooks,
+)
 from lethe.versions import CLIENT_VERSION
 
 app = typer.Typer(
@@ -30,6 +42,7 @@ for module in (requesting, looking, versions, checking):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 for group_name, group in {
+    "datasets": datasets,
     "models": models,
     "holds": holds,
     "jobs": jobs,

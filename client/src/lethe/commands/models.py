@@ -1,15 +1,63 @@
-"""models: what is registered, by which policy it forgets, how long versions stay, and destruction."""
+"""models: registering them, by which policy they forget, how long versions stay, and destruction."""
 
+import json
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from lethe.answers import Destruction, Model
-from lethe.commands.speaking import AsJson, Commands, Most, Profile, Reason, connected, show_table
+from lethe.commands.speaking import (
+    AsJson,
+    Commands,
+    Most,
+    Profile,
+    Reason,
+    connected,
+    end_registered,
+    show_table,
+)
 from lethe.commands.versions import ModelName
+from lethe.errors import Conflict
 
 HELP = "Registered models."
+
+
+def register(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON as POST /v1/models takes it: network, tasks, recipe, …; - for standard input"
+        ),
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Its weights (safetensors), which become version 1")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it was checked")] = False,
+    timeout: Annotated[float | None, typer.Option(help="With --wait: seconds at most")] = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model, and send its weights (scope models:write). Run again, it goes on where it stopped."""
+    body = _read(file)
+    with connected(profile, as_json) as (client, speaker):
+        try:
+            made = client.register_model(**body)
+        except Conflict as conflict:
+            if conflict.code != "model_exists" or checkpoint is None:
+                raise
+            made = client.get_model(str(body["name"]))
+            if made.status not in ("awaiting_checkpoint", "rejected"):
+                raise
+        if checkpoint is not None:
+            client.upload_checkpoint(made.name, checkpoint)
+            made = client.get_model(made.name)
+        if wait:
+            made = client.wait_for_model(made.name, timeout=timeout)
+        speaker.show(made, lambda out: _show(out, made))
+        end_registered(made.status)
 
 
 def list_models(most: Most = 20, profile: Profile = None, as_json: AsJson = False) -> None:
@@ -55,6 +103,23 @@ def destroy(
     with connected(profile, as_json) as (client, speaker):
         found = client.destroy_model(model, reason=reason, confirmation=confirmation)
         speaker.show(found, lambda out: _show_destruction(out, found))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Raises `BadParameter`."""
+    text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    known = ("name", "dataset", "network", "tasks", "recipe", "policy", "checkpoint_url", "derived_from")
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is no JSON: {error}") from error
+    if not isinstance(body, dict) or not {"name", "dataset", "network", "tasks", "recipe"} <= set(body):
+        raise typer.BadParameter(f"{file} has to be an object with name, dataset, network, tasks and recipe")
+    if strange := sorted(set(body) - set(known)):
+        raise typer.BadParameter(f"{file}: {strange[0]!r} is not one of {', '.join(known)}")
+    if isinstance(origin := body.get("derived_from"), dict):
+        body["derived_from"] = (origin.get("model"), origin.get("version"))
+    return body
 
 
 def _days(text: str) -> float | None:
@@ -105,4 +170,10 @@ def _show_destruction(out: Console, found: Destruction) -> None:
     out.print(f"--confirmation {found.confirmation}", markup=False)
 
 
-COMMANDS: Commands = {"list": list_models, "show": show, "retention": retention, "destroy": destroy}
+COMMANDS: Commands = {
+    "register": register,
+    "list": list_models,
+    "show": show,
+    "retention": retention,
+    "destroy": destroy,
+}

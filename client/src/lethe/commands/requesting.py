@@ -1,4 +1,4 @@
-"""request, status, watch, cancel, certificate."""
+"""request, status, watch, cancel, retry, approve, reject, certificate."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from lethe.commands.speaking import (
     Commands,
     Most,
     Profile,
+    Reason,
     connected,
     day,
     end_with,
@@ -132,6 +133,20 @@ def retry(request: RequestId, profile: Profile = None, as_json: AsJson = False) 
         speaker.show(found, lambda out: show_request(out, found))
 
 
+def approve(request: RequestId, reason: Reason, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Have a request carried out that waits for an administrator's approval (scope admin, by another key)."""
+    with connected(profile, as_json) as (client, speaker):
+        found = client.approve_request(_id(request), reason=reason)
+        speaker.show(found, lambda out: show_request(out, found))
+
+
+def reject(request: RequestId, reason: Reason, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Do not have it carried out: it fails, and may be retried (scope admin)."""
+    with connected(profile, as_json) as (client, speaker):
+        found = client.reject_request(_id(request), reason=reason)
+        speaker.show(found, lambda out: show_request(out, found))
+
+
 def certificate(
     request: RequestId,
     output: Annotated[Path | None, typer.Option(help="Where to; as it comes, to the byte")] = None,
@@ -179,7 +194,7 @@ def show_request(out: Console, request: DeletionRequest) -> None:
     if request.error_detail:
         lines.append(f"  {request.error_code}: {request.error_detail}")
     if request.status == "awaiting_approval":
-        lines.append("  an administrator has to approve or reject it:")
+        lines.append(f"  an administrator has to decide: lethe approve {request.id}, or reject")
         lines += [f"  - {reason['detail']}" for reason in (request.approval or {}).get("reasons", [])]
     if request.status == "needs_review":
         lines.append(f"  a person has to decide: lethe jobs show {request.job}")
@@ -235,5 +250,7 @@ COMMANDS: Commands = {
     "watch": watch,
     "cancel": cancel,
     "retry": retry,
+    "approve": approve,
+    "reject": reject,
     "certificate": certificate,
 }

@@ -113,6 +113,12 @@ def end_with(request: DeletionRequest) -> None:
         raise typer.Exit(ENDED_BADLY)
 
 
+def end_registered(status: str) -> None:
+    """The exit status of what was registered: its checks said no."""
+    if status == "rejected":
+        raise typer.Exit(ENDED_BADLY)
+
+
 def _tell(error: errors.LetheError, speaker: Speaker) -> None:
     hint = ""
     if isinstance(error, errors.Problem):
