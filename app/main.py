@@ -132,7 +132,10 @@ async def _lifespan(settings: Settings, calls: Calls, app: FastAPI) -> AsyncIter
         yield
     finally:
         if background:
-            await asyncio.wait(background, timeout=5)
+            _, late = await asyncio.wait(background, timeout=5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         threads.shutdown(wait=False)
         upload_threads.shutdown(wait=False)
         app.state.storage_probe.close()

@@ -152,12 +152,13 @@ def _ledger(rows: Query) -> Iterator[str]:
 
 
 def _attempts(rows: Query, max_attempts: int) -> Iterator[str]:
-    """Counted by the claim, each with its record, and never more than the cap."""
+    """Counted by the claim, each with its record, and never more than the cap, which a review begins anew."""
     for row in rows(
         "SELECT j.id, j.fence, j.attempt, j.status, count(a.id) AS attempts,"
         " count(*) FILTER (WHERE a.outcome IS NULL) AS open,"
         " count(*) FILTER (WHERE a.outcome = 'succeeded') AS succeeded,"
-        " count(*) FILTER (WHERE a.outcome IN ('lease_lost', 'failed')) AS counted"
+        " count(*) FILTER (WHERE a.outcome IN ('lease_lost', 'failed') AND a.fence > coalesce((SELECT"
+        "  max(fence) FROM attempts WHERE job_id = j.id AND outcome = 'needs_review'), 0)) AS counted"
         " FROM jobs j LEFT JOIN attempts a ON a.job_id = j.id GROUP BY j.id"
     ):
         if row.attempts != row.fence:

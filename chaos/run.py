@@ -28,7 +28,7 @@ from tests.worker.tiny import Tiny, make_tiny
 METHODS = ("retrain", "interference_aware")
 TENANTS = ("acme", "globex")
 LONGEST_RECOVERY = 90.0
-SECONDS_TO_TIDY = 90.0  # a delivery whose relay died is taken up again after its lease
+SECONDS_TO_TIDY = 90.0
 Say = Callable[[str], None]
 
 
@@ -71,16 +71,14 @@ def run_seed(seed: int, faults: int, say: Say, kinds: tuple[str, ...] | None = N
         folder.chmod(0o755)
         (folder / "data").mkdir()
         tiny = make_tiny(folder / "data")
-        with serving(folder) as service, _stream(service, tiny, chance, kinds) as stream:
+        with serving(folder) as service, _stream(service, tiny, chance) as stream:
             struck = list(_strike(service, stream, chance, faults, say, kinds))
             stream.stop()
             return _verdict(service, stream, seed, struck, begin)
 
 
 @contextmanager
-def _stream(
-    service: Service, tiny: Tiny, chance: random.Random, kinds: tuple[str, ...] | None
-) -> Iterator[Stream]:
+def _stream(service: Service, tiny: Tiny, chance: random.Random) -> Iterator[Stream]:
     """Two tenants with a model for each method, one with a webhook and one with a model whose candidates all
     miss; and a third whose model is there to be damaged."""
     callers = [Caller(service, tenant, tiny.folder) for tenant in (*TENANTS, "victim")]
@@ -97,8 +95,7 @@ def _stream(
         " RETURNING id",
         gates=NO_CANDIDATE_KEEPS,
     )
-    if kinds is None or any("delivery" in kind for kind in kinds):  # whose leases are long
-        register_webhook(callers[0], service.receiver.url)
+    register_webhook(callers[0], service.receiver.url)
     victim = register_model(callers[-1], "victim", "data", METHODS[0], tiny)
     stream = Stream(subjects, victim, tiny, random.Random(chance.random()))
     stream.start()

@@ -2,7 +2,8 @@
 
 Sets the passwords of the roles lethe_app, lethe_relay and lethe_worker to those in LETHE_DATABASE_URL,
 LETHE_RELAY_DATABASE_URL and LETHE_WORKER_DATABASE_URL, where these name the roles: the schema itself gives
-them none. Switches row-level security on, unless processes from before it are connected.
+them none. Switches row-level security on, unless processes from before it are connected: then the relay does
+it later.
 """
 
 import os
@@ -29,7 +30,7 @@ def main() -> int:
         print("Set LETHE_OWNER_DATABASE_URL to the database's URL as its owner.", file=sys.stderr)
         return 2
     # A migration that changes rows changes those of every tenant.
-    engine = create_engine(owner, connect_args={"options": "-c lethe.everyone=on"})
+    engine = create_engine(owner, connect_args={"connect_timeout": 5, "options": "-c lethe.everyone=on"})
     with _alone(engine):
         upgrade_in_use(engine)
         older = switch_row_security_on(engine)
@@ -41,7 +42,7 @@ def main() -> int:
     if older:
         print(
             f"Row-level security is prepared, not on: {', '.join(older)} of an older version are "
-            "connected and could not work with it. Replace them, then run `python -m migrations` again.",
+            "connected and could not work with it. Replace them; the relay then switches it on.",
             file=sys.stderr,
         )
     return 0

@@ -99,6 +99,10 @@ def create_index(name: str, definition: str) -> None:
     op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {definition}")
 
 
+def drop_index(name: str) -> None:
+    op.execute(f"DROP INDEX {'CONCURRENTLY ' if _in_use() else ''}IF EXISTS {name}")
+
+
 def _in_use() -> bool:
     config = op.get_context().config
     return config is not None and bool(config.attributes.get(ONLINE))

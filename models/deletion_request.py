@@ -138,7 +138,50 @@ class DeletionRequest(Identified, Base):
             " OR status IN ('awaiting_approval', 'failed', 'cancelled')",
             name="has_the_word_it_needs",
         ),
-        Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
+        # What lists walk along (`app.core.newest`): of a tenant, of a model, with a reference; and
+        # requests on data sets, which have no status, by themselves and by what their children are at.
+        Index(
+            "ix_deletion_requests_listed",
+            "tenant_id",
+            "status",
+            "id",
+            postgresql_where=text("parent_id IS NULL AND status IS NOT NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_listed_by_model",
+            "registered_model_id",
+            "status",
+            "id",
+            postgresql_where=text("registered_model_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_listed_by_reference",
+            "tenant_id",
+            "reference",
+            "status",
+            "id",
+            postgresql_where=text("status IS NOT NULL AND reference IS NOT NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_listed_on_data_sets",
+            "tenant_id",
+            "id",
+            postgresql_where=text("status IS NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_listed_on_data_sets_by_reference",
+            "tenant_id",
+            "reference",
+            "id",
+            postgresql_where=text("status IS NULL AND reference IS NOT NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_listed_by_children",
+            "tenant_id",
+            "status",
+            "parent_id",
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
         Index("ix_deletion_requests_job_id", "job_id"),
         Index(
             "uq_deletion_requests_one_child_per_model",
@@ -152,7 +195,6 @@ class DeletionRequest(Identified, Base):
             "dataset_id",
             postgresql_where=text("registered_model_id IS NULL"),
         ),
-        Index("ix_deletion_requests_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index(
             "ix_deletion_requests_unsettled",
             "registered_model_id",

@@ -126,9 +126,10 @@ class Job(Identified, Base):
             "lease_expires_at",
             postgresql_where=text("status IN ('running', 'cancelling')"),
         ),
-        Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
+        # What lists walk along: see `app.core.newest`.
+        Index("ix_jobs_listed", "tenant_id", "status", "id"),
         Index("ix_jobs_dataset_id", "dataset_id", postgresql_where=text("dataset_id IS NOT NULL")),
-        Index("ix_jobs_registered_model_id", "registered_model_id"),
+        Index("ix_jobs_listed_by_model", "registered_model_id", "status", "id"),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from models.base import Base
 from models.queue_gauges import QUEUE_GAUGES
+from models.row_security_switch import SWITCH, SWITCH_ON
 
 # Tables that hold nothing of a tenant's: rules, public keys, and numbers of rows of the audit log.
 OF_NO_TENANT = ("state_transitions", "signing_keys", "audit_unsealed")
@@ -65,3 +66,6 @@ def statements() -> Iterator[str]:
         yield definition
         yield f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC"
         yield f"GRANT EXECUTE ON FUNCTION {signature} TO lethe_app"
+    yield SWITCH_ON
+    yield f"REVOKE EXECUTE ON FUNCTION {SWITCH} FROM PUBLIC"
+    yield f"GRANT EXECUTE ON FUNCTION {SWITCH} TO lethe_relay"

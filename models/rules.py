@@ -179,7 +179,7 @@ RELAY_GRANTS: dict[str, str] = {
     "certificates": "SELECT, INSERT",
     "opendsr_requests": "SELECT, UPDATE",
     "opendsr_callbacks": "SELECT, UPDATE",
-    "webhook_endpoints": "SELECT, UPDATE",
+    "webhook_endpoints": "SELECT, UPDATE, DELETE",
     "webhook_deliveries": "SELECT, INSERT, UPDATE, DELETE",
     "state_transitions": "SELECT",
 }

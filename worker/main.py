@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.database import sync_engine
 from app.core.logging import configure_logging, get_logger
 from app.core.queue import QUEUE, celery_client
 from app.core.settings import get_settings
@@ -109,7 +110,8 @@ def _drain(**_: Any) -> None:
 def _order_to_drain() -> None:
     """Again and again until this process ends: the last message may be claiming a job just now."""
     log = get_logger(__name__)
-    engine = create_engine(require_database(get_settings()), pool_pre_ping=True)
+    settings = get_settings()
+    engine = sync_engine(settings, require_database(settings), "lethe-drain")
     while True:
         try:
             with engine.begin() as connection:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, create_engine, event
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -16,6 +18,8 @@ from app.core import failpoints
 from app.core.settings import Settings
 
 EVERYONE = "-c lethe.everyone=on"
+OUTAGE = (OperationalError, InterfaceError, NoConnectionFree)
+"""What a database that is away, busy or restarted causes; anything else that it says is a fault of ours."""
 
 
 def async_engine(settings: Settings) -> AsyncEngine:

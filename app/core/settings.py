@@ -98,12 +98,16 @@ class Settings(BaseSettings):
     rate_limit_redis_url: SecretStr | None = Field(None, description="That of the broker if there is none")
 
     # How much may be forgotten without a person's word: as shares of a task's supervision, since somebody
-    # last approved of something and within a window; and per tenant. A model's policy may say otherwise, and
-    # so may the operator for one tenant (python -m app.admin set-quota). A share of 1 bounds nothing.
+    # last approved of something and within a window; and per tenant. A model's policy may ask for
+    # less, and an administrator's also for more; so may the operator for one tenant (python -m app.admin
+    # set-quota). A share of 1 bounds nothing.
     approval_share: float = Field(0.5, gt=0, le=1)
     approval_window_share: float = Field(0.25, gt=0, le=1)
     approval_window_days: float = Field(30.0, gt=0)
     instances_per_day: int = Field(1_000_000, ge=0)
+    approval_days: float = Field(
+        30.0, gt=0, description="How long a request waits for a person's word before it fails"
+    )
 
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -104,11 +104,13 @@ def requeue(
 def hold_for_review(
     session: Session, job: Job, actor: str, candidate_id: uuid.UUID, detail: str, report: dict[str, Any]
 ) -> None:
-    """The candidate missed a gate and waits for a person; the job goes on holding up its line."""
+    """The candidate missed a gate and waits for a person; the job goes on holding up its line. Attempts are
+    counted anew for what comes after the person's word."""
     _let_withdrawn_go(session, job, actor)
     move_requests(session, job, actor, ("running",), RunStatus.NEEDS_REVIEW)
     _end_attempt(session, job, "needs_review", "gate_missed", detail)
     job.status = RunStatus.NEEDS_REVIEW
+    job.attempt = 0
     job.candidate_artifact_id = candidate_id
     job.report = report
     job.error_code, job.error_detail = "gate_missed", detail

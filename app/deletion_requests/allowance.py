@@ -32,6 +32,14 @@ def allowance_of(policy: Mapping[str, Any], settings: Settings) -> Allowance:
     )
 
 
+def loosens(policy: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the policy lets more go without a person's word than the operator's settings do."""
+    own, said = allowance_of(policy, settings), allowance_of({}, settings)
+    return (
+        own.share > said.share or own.window_share > said.window_share or own.window_days < said.window_days
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why a request needs a person's word. `code`: share, window_share (of a task, both), instances_per_day,

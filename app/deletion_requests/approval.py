@@ -10,16 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry
-from app.core.errors import Conflict, Gone
+from app.core.errors import Conflict, Forbidden, Gone
 from app.core.rows import AnyRow
 from app.core.wire import rfc3339
 from app.deletion_requests import service
 from models.states import ModelStatus
 
 REJECTED = "request_rejected"
+EXPIRED = "approval_expired"
 
 _WAITING = text("""
-SELECT r.id, m.status AS model_status FROM deletion_requests r
+SELECT r.id, r.api_key_id, m.status AS model_status FROM deletion_requests r
 JOIN registered_models m ON m.id = r.registered_model_id
 WHERE r.tenant_id = :tenant_id AND r.id = ANY(CAST(:ids AS uuid[])) AND r.status = 'awaiting_approval'
 ORDER BY r.id FOR UPDATE OF r
@@ -52,6 +53,16 @@ UPDATE deletion_requests SET approved_at = CASE WHEN :approved THEN now() END,
   approval = coalesce(approval, '{"reasons": []}') || CAST(:decision AS jsonb), revision = revision + 1
 WHERE id = :id
 """)
+# A key and those that took its place, or whose place it took, speak for the same.
+_SAME_HAND = text("""
+WITH RECURSIVE line AS (
+  SELECT id, rotated_from_id FROM api_keys WHERE id = :key_id
+  UNION
+  SELECT k.id, k.rotated_from_id FROM api_keys k
+  JOIN line ON k.id = line.rotated_from_id OR k.rotated_from_id = line.id
+)
+SELECT EXISTS (SELECT FROM line WHERE id = ANY(CAST(:askers AS uuid[])))
+""")
 _DETAIL = (
     "A person did not approve of it: nothing was forgotten. Retry it to have it looked at again, or ask for "
     "less."
@@ -59,9 +70,15 @@ _DETAIL = (
 
 
 async def approve(session: AsyncSession, caller: Caller, request_id: uuid.UUID, reason: str) -> None:
-    """Have it carried out; of a request on a data set, every part that waits. Raises `NotFound`, `Gone`
-    (model_destroyed) and `Conflict` (request_not_awaiting_approval)."""
+    """Have it carried out; of a request on a data set, every part that waits. Raises `NotFound`, `Forbidden`
+    (own_request), `Gone` (model_destroyed) and `Conflict` (request_not_awaiting_approval)."""
     row, waiting = await _waiting(session, caller, request_id)
+    if await _asked_for(session, caller, waiting):
+        raise Forbidden(
+            "This key, or one that it was rotated with, asked for it: another administrator's has to "
+            "approve. POST /v1/api-keys makes one. Rejecting and cancelling it are open to this one.",
+            code="own_request",
+        )
     if any(each.model_status == ModelStatus.DESTROYED for each in waiting):
         raise Gone("The model was destroyed: nothing of it is left to forget.", code="model_destroyed")
     decision = _decision(caller, "approved", reason)
@@ -96,6 +113,11 @@ async def _waiting(
             status_now=row.status,
         )
     return row, waiting
+
+
+async def _asked_for(session: AsyncSession, caller: Caller, waiting: Sequence[AnyRow]) -> bool:
+    askers = [each.api_key_id for each in waiting if each.api_key_id is not None]
+    return bool(await session.scalar(_SAME_HAND, {"key_id": caller.key_id, "askers": askers}))
 
 
 def _decision(caller: Caller, decision: str, reason: str) -> str:

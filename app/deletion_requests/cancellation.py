@@ -1,5 +1,5 @@
-"""Withdrawing a request: at once while it waits, for its turn or for a person's word; while its job runs, by
-asking the worker.
+"""Withdrawing a request: at once while it waits, for its turn or for a person's word, before its run or after
+it; while its job runs, by asking the worker.
 
 Locks are taken in the order job, requests, as the worker takes them.
 """
@@ -25,7 +25,7 @@ _OTHERS = text(
 
 
 async def cancel(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -> None:
-    """Raises `NotFound` and `Conflict` (request_finished, job_needs_review, request_moved)."""
+    """Raises `NotFound` and `Conflict` (request_finished, request_moved)."""
     row = await service.row_of(session, caller, request_id)
     if row.status in TERMINAL:
         raise Conflict(f"The request has {row.status} already.", code="request_finished")
@@ -71,11 +71,10 @@ async def _cancel_one(
 async def _cancel_under_review(
     session: AsyncSession, caller: Caller, request_id: uuid.UUID, job: AnyRow, others: int
 ) -> None:
-    if others:
-        raise Conflict(
-            "The candidate that waits for review has forgotten other requests too: decide on its job.",
-            code="job_needs_review",
-            job=str(job.id),
-        )
+    """The candidate has forgotten this request's instances with the others': it is dropped, and the others
+    are carried out without it."""
     await changes.move_requests(session, [request_id], RunStatus.CANCELLED)
-    await changes.end(session, caller, job, RunStatus.CANCELLED)
+    if others:
+        await changes.begin_anew(session, caller, job)
+    else:
+        await changes.end(session, caller, job, RunStatus.CANCELLED)

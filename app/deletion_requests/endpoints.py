@@ -123,6 +123,7 @@ async def list_deletion_requests(
         reference=reference,
         after=after,
         limit=limit + 1,
+        limited_to=caller.models,
     )
     return Page(data=[service.view(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
@@ -175,7 +176,8 @@ async def approve_deletion_request(
     caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
 ) -> DeletionRequestView:
     """Have a request carried out that takes more than may go without a person's word; of a request on a data
-    set, every part that waits. What is asked for from now on is measured by what is left then."""
+    set, every part that waits. Not by the key that asked for it (`own_request`). What is asked for from now
+    on is measured by what is left then."""
     await approval.approve(session, caller, request_id, sent.reason)
     return service.view(await service.row_of(session, caller, request_id))
 

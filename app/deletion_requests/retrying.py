@@ -21,7 +21,7 @@ from app.core.rows import AnyRow
 from app.core.settings import Settings
 from app.deletion_requests import service
 from app.deletion_requests.allowance import asked
-from app.deletion_requests.approval import REJECTED
+from app.deletion_requests.approval import EXPIRED, REJECTED
 from app.deletion_requests.recorded import reasons_for
 from app.jobs.opening import join_or_open
 
@@ -92,13 +92,13 @@ async def retry(session: AsyncSession, caller: Caller, settings: Settings, reque
 
 async def _waits(session: AsyncSession, settings: Settings, failed: AnyRow) -> bool:
     """It needs a person's word, and waits for it now."""
-    if failed.error_code == REJECTED:
+    if failed.error_code in (REJECTED, EXPIRED):
         approval = {"reasons": failed.approval["reasons"]}
     elif failed.approved_at is not None:
         return False
     else:
         approval = asked(await session.run_sync(reasons_for, settings, failed.model_id, [failed]))
-    if not approval["reasons"] and failed.error_code != REJECTED:
+    if not approval["reasons"] and failed.error_code not in (REJECTED, EXPIRED):
         return False
     await session.execute(_WAIT, {"id": failed.id, "approval": json.dumps(approval)})
     return True

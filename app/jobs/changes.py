@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry, event
-from app.core.outbox import wake_next_of_model
+from app.core.outbox import wake, wake_next_of_model
 from app.core.rows import AnyRow
 from models.states import JOB, RunStatus, refuse_illegal
 
@@ -25,6 +25,12 @@ _ASK_TO_CANCEL = text(
     "UPDATE jobs SET status = 'cancelling', cancel_requested_at = now(), revision = revision + 1"
     " WHERE id = :id"
 )
+_BEGIN_ANEW = text("""
+UPDATE jobs SET status = 'queued', not_before = now(), candidate_artifact_id = NULL,
+  snapshot_artifact_id = NULL, report = NULL, rungs = '[]', error_code = NULL, error_detail = NULL,
+  revision = revision + 1
+WHERE id = :id
+""")
 _MOVE_REQUESTS = text("""
 WITH moved AS (
   UPDATE deletion_requests
@@ -65,6 +71,16 @@ async def ask_to_cancel(session: AsyncSession, caller: Caller, job: AnyRow) -> N
     refuse_illegal(JOB, RunStatus(job.status), RunStatus.CANCELLING)
     await session.execute(_ASK_TO_CANCEL, {"id": job.id})
     await note(session, caller, job, "cancelling")
+
+
+async def begin_anew(session: AsyncSession, caller: Caller, job: AnyRow) -> None:
+    """A job under review forgets what was made, which is of no use any more, and is queued again."""
+    refuse_illegal(JOB, RunStatus(job.status), RunStatus.QUEUED)
+    waiting = await requests_in(session, job, RunStatus.NEEDS_REVIEW)
+    await move_requests(session, waiting, RunStatus.QUEUED)
+    await session.execute(_BEGIN_ANEW, {"id": job.id})
+    await note(session, caller, job, "queued", reason="restart")
+    await session.execute(wake(job.tenant_id, job.id))
 
 
 async def end(session: AsyncSession, caller: Caller, job: AnyRow, status: RunStatus) -> None:

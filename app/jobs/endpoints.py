@@ -30,7 +30,13 @@ async def list_jobs(
     """The tenant's jobs, newest first."""
     model_id = await registered_models.find_id(session, caller, model) if model is not None else None
     rows = await repository.page(
-        session, caller.tenant_id, model_id=model_id, status=status, after=after, limit=limit + 1
+        session,
+        caller.tenant_id,
+        model_id=model_id,
+        status=status,
+        after=after,
+        limit=limit + 1,
+        limited_to=caller.models,
     )
     return Page(data=[service.view(row) for row in rows[:limit]], has_more=len(rows) > limit)
 

@@ -1,11 +1,14 @@
 """Jobs of one tenant, as they are read."""
 
 import uuid
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.newest import NO_BOUND, newest
 from app.core.rows import AnyRow
+from models.states import JOB_STATUSES
 
 _JOBS = """
 SELECT j.id, j.kind, j.status, j.phase, m.name AS model, d.name AS dataset, j.method, j.progress, j.device,
@@ -26,12 +29,6 @@ LEFT JOIN model_versions result ON result.job_id = j.id
 WHERE j.tenant_id = :tenant_id
 """
 _ONE = text(_JOBS + " AND j.id = :id")
-_PAGE = text(
-    _JOBS
-    + " AND (CAST(:model_id AS uuid) IS NULL OR j.registered_model_id = :model_id)"
-    + " AND (CAST(:status AS text) IS NULL OR j.status = :status)"
-    + " AND (CAST(:after AS uuid) IS NULL OR j.id < :after) ORDER BY j.id DESC LIMIT :limit"
-)
 
 
 async def find(session: AsyncSession, tenant_id: uuid.UUID, job_id: uuid.UUID) -> AnyRow | None:
@@ -46,12 +43,35 @@ async def page(
     status: str | None,
     after: uuid.UUID | None,
     limit: int,
+    limited_to: Sequence[uuid.UUID] | None,
 ) -> list[AnyRow]:
-    bound = {
+    """Newest first. `limited_to`: the models that the caller may see, if not all."""
+    query, bound = page_query(
+        tenant_id, model_id=model_id, status=status, after=after, limit=limit, limited_to=limited_to
+    )
+    return list((await session.execute(text(query), bound)).all())
+
+
+def page_query(
+    tenant_id: uuid.UUID,
+    *,
+    model_id: uuid.UUID | None = None,
+    status: str | None = None,
+    after: uuid.UUID | None = None,
+    limit: int,
+    limited_to: Sequence[uuid.UUID] | None = None,
+) -> tuple[str, dict[str, object]]:
+    """First which, then what there is to say of them."""
+    models = [model_id] if model_id else None if limited_to is None else list(limited_to)
+    ids = newest("jobs", of_models=models is not None)
+    query = (
+        f"{_JOBS} AND j.id = ANY(ARRAY(SELECT id FROM ({ids}) found ORDER BY id DESC LIMIT :limit))"
+        " ORDER BY j.id DESC"
+    )
+    bound: dict[str, object] = {
         "tenant_id": tenant_id,
-        "model_id": model_id,
-        "status": status,
-        "after": after,
+        "statuses": [status] if status else list(JOB_STATUSES),
+        "before": after or NO_BOUND,
         "limit": limit,
     }
-    return list((await session.execute(_PAGE, bound)).all())
+    return query, bound | ({"models": models} if models is not None else {})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.auth.caller import ModelsRead, ModelsWrite
 from app.core.openapi import errors
@@ -25,14 +25,15 @@ router = APIRouter(prefix="/v1/models", tags=["Models"])
 
 @router.post("", status_code=201, responses=errors(400, 409, 413, 422))
 async def register_model(
-    caller: ModelsWrite, session: Session, sent: NewModel, response: Response
+    request: Request, caller: ModelsWrite, session: Session, sent: NewModel, response: Response
 ) -> ModelView:
-    """Register a model: what it is, what it learned from, how it was trained, how it may be unlearned.
+    """Register a model: what it is, what it learned from, how it was trained, how it may be unlearned. Only
+    an administrator may let more go without an approval than the service's settings do.
 
     Then send its weights with PUT …/versions/1/checkpoint, unless `checkpoint_url` says where they lie.
     """
     caller.require_all_models()
-    model = await service.register(session, caller, sent)
+    model = await service.register(session, caller, request.app.state.settings, sent)
     response.headers["Location"] = f"/v1/models/{model.name}"
     return model
 

@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.core.audit import audit_entry, event
-from app.core.errors import Conflict, InvalidInput, NotFound
+from app.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from app.core.roots import allowed_url
 from app.core.rows import AnyRow
+from app.core.settings import Settings
 from app.datasets import repository as datasets
+from app.deletion_requests.allowance import loosens
 from app.jobs.opening import queue_validation
 from app.registered_models import repository
 from app.registered_models.schemas import ModelView, NewModel, Origin, VersionView
@@ -22,10 +24,16 @@ from models.states import DatasetStatus, ModelStatus, VersionState
 _HOLD_SOURCE = text("SELECT id FROM registered_models WHERE id = :id FOR SHARE")
 
 
-async def register(session: AsyncSession, caller: Caller, sent: NewModel) -> ModelView:
+async def register(session: AsyncSession, caller: Caller, settings: Settings, sent: NewModel) -> ModelView:
     """Raises `InvalidInput` (dataset_unknown, holdout_missing, unknown_target, loss_weights_unknown,
-    gates_unknown_task, url_not_allowed, origin_unknown) and `Conflict` (dataset_not_ready, model_exists,
-    model_destroyed)."""
+    gates_unknown_task, url_not_allowed, origin_unknown), `Forbidden` (approval_loosened) and `Conflict`
+    (dataset_not_ready, model_exists, model_destroyed)."""
+    if not caller.is_admin and loosens(sent.policy.model_dump(), settings):
+        raise Forbidden(
+            "policy.approval would let more be forgotten without a person's word than the service's settings "
+            "do. Ask for less, or have a key of the scope admin register the model.",
+            code="approval_loosened",
+        )
     dataset = await _usable_dataset(session, caller, sent.dataset)
     _check_tasks(sent, dataset)
     checkpoint_url = None

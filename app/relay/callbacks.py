@@ -48,6 +48,11 @@ WHERE c.id = chosen.id AND r.id = c.opendsr_request_id
 RETURNING c.id, c.url, c.attempts, chosen.status, r.tenant_id, r.subject_request_id, r.expected_at,
   r.api_version, r.instance_count
 """)  # noqa: S608 (a constant of ours)
+_RENEW = text("""
+UPDATE opendsr_callbacks AS c SET next_attempt_at = now() + make_interval(secs => :lease)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS uuid[])) AS held(id, claim)
+WHERE c.id = held.id AND c.claim = held.claim
+""")
 _TOLD = text(
     "UPDATE opendsr_callbacks SET told_status = :status, attempts = 0, last_error = NULL, claim = NULL,"
     " next_attempt_at = now() WHERE id = :id AND claim = :claim"
@@ -71,6 +76,11 @@ class CallbackRound:
         with transaction(self.sessions) as session:
             rows = session.execute(_TAKE, bound).all()
         return [CallbackParcel(self.sessions, self.signer, claim, row) for row in rows]
+
+    def renew(self, parcels: Sequence["CallbackParcel"], lease: float) -> None:
+        bound = {"ids": [each.row.id for each in parcels], "claims": [each.claim for each in parcels]}
+        with transaction(self.sessions) as session:
+            session.execute(_RENEW, bound | {"lease": lease})
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.daemon_threads import in_daemon_thread
-from app.core.database import relay_url, sync_engine
+from app.core.database import OUTAGE, relay_url, sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.opendsr.signing import configured_signer
@@ -28,13 +27,13 @@ from app.webhooks.secrets import master_keys
 
 T = TypeVar("T")
 
-# Beyond the time that a receiver may take, until a delivery counts as lost with its relay.
-LEASE_MARGIN = 45.0
+RENEWALS_PER_LEASE = 3
 
 
 class Courier:
     """`start` once, `wake` whenever there may be something to deliver, `stop` at the end. Whatever is under
-    way then is delivered again by whoever comes next."""
+    way then is delivered again by whoever comes next, one lease later: as long as a delivery takes, its
+    courier shows that it is alive, and a receiver that is slow is not told twice for it."""
 
     def __init__(self, settings: Settings, sender: Sender | None = None, room: Room | None = None) -> None:
         """Raises `ValueError` when a key or the list of inner receivers cannot be read, and `OSError`."""
@@ -45,10 +44,10 @@ class Courier:
             read=settings.webhook_total_seconds,
             total=settings.webhook_total_seconds,
         )
-        self._lease = settings.webhook_total_seconds + LEASE_MARGIN
+        self._lease = settings.lease_seconds
         self._pause = settings.sweep_seconds
-        engine = sync_engine(settings, relay_url(settings), "lethe-relay-courier")
-        self._sessions: sessionmaker[Session] = sessionmaker(engine)
+        self.engine = sync_engine(settings, relay_url(settings), "lethe-relay-courier")
+        self._sessions: sessionmaker[Session] = sessionmaker(self.engine)
         self._rounds: list[Round] = [WebhookRound(self._sessions, master_keys(settings), self._room)]
         callback_signer = configured_signer(settings)
         if callback_signer is not None:
@@ -59,7 +58,8 @@ class Courier:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._ended = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], tuple[Round, Parcel]] = {}
+        self._in_database: set[asyncio.Future[Any]] = set()
         self._log = get_logger(__name__)
 
     def start(self) -> None:
@@ -72,22 +72,26 @@ class Courier:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     def stop(self, timeout: float) -> None:
+        """Waits so many seconds at most for what is in the middle of a transaction to end it."""
         self._ended = True
         self.wake()
         self._thread.join(timeout)
-        self._sessions.kw["bind"].dispose()
 
     def _run(self) -> None:
-        asyncio.run(self._deliver_all())
+        try:
+            asyncio.run(self._deliver_all())
+        finally:
+            self.engine.dispose()  # by who used it last, however long that took
 
     async def _deliver_all(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ready.set()
+        renewing = asyncio.create_task(self._renew_on())
         while not self._ended:
             self._woken.clear()
             try:
                 await self._take_some()
-            except SQLAlchemyError as error:
+            except OUTAGE as error:
                 self._log.warning("step_failed", step="webhooks", error=type(error).__name__)
             except Exception:  # a fault of ours: the courier goes on, and says so
                 self._log.exception("step_broken", step="webhooks")
@@ -96,8 +100,11 @@ class Courier:
                 await asyncio.wait_for(self._woken.wait(), self._pause)
             except TimeoutError:
                 continue
-        for task in self._under_way:
+        for task in (renewing, *self._under_way):
             task.cancel()
+        # A thread cannot be cancelled: its connection comes back when it is done.
+        if self._in_database:
+            await asyncio.gather(*self._in_database, return_exceptions=True)
 
     async def _take_some(self) -> None:
         for one in self._rounds:
@@ -106,12 +113,26 @@ class Courier:
                 return
             for parcel in await self._with_database(partial(one.take, free, self._lease)):
                 task = asyncio.create_task(self._deliver(parcel))
-                self._under_way.add(task)
+                self._under_way[task] = (one, parcel)
                 task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         self._woken.set()
+
+    async def _renew_on(self) -> None:
+        """What is under way stays ours."""
+        while True:
+            await asyncio.sleep(self._lease / RENEWALS_PER_LEASE)
+            for one in self._rounds:
+                ours = [parcel for of, parcel in self._under_way.values() if of is one]
+                try:
+                    if ours:
+                        await self._with_database(partial(one.renew, ours, self._lease))
+                except OUTAGE as error:
+                    self._log.warning("step_failed", step="renew_deliveries", error=type(error).__name__)
+                except Exception:  # a fault of ours: deliveries may be made twice for it, and it is said
+                    self._log.exception("step_broken", step="renew_deliveries")
 
     async def _deliver(self, parcel: Parcel) -> None:
         """One attempt. When its end cannot be written down, it is made again once its time has run out."""
@@ -121,7 +142,7 @@ class Courier:
             if outcome.code is not None:
                 log.warning("delivery_failed", reason=outcome.code)
             await self._with_database(partial(parcel.settle, outcome))
-        except SQLAlchemyError as error:
+        except OUTAGE as error:
             log.warning("delivery_not_noted", error=type(error).__name__)
         except Exception:
             log.exception("delivery_broken")
@@ -140,4 +161,7 @@ class Courier:
 
     async def _with_database(self, do: Callable[[], T]) -> T:
         async with self._connections:
-            return await in_daemon_thread(do)
+            work = asyncio.ensure_future(in_daemon_thread(do))
+            self._in_database.add(work)
+            work.add_done_callback(self._in_database.discard)
+            return await asyncio.shield(work)

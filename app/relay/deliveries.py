@@ -1,7 +1,8 @@
 """Webhook deliveries as the courier takes them up and puts them down. Each function is one transaction.
 
-A delivery that is taken up is due again when its time has run out: should this relay die, another one, or
-this one once it is back, sends it once more. Whoever puts it down must still hold it.
+A delivery that is taken up is leased, and due again when the lease has run out, which its relay renews while
+it is at it: should this relay die, another one, or this one once it is back, sends it once more. Whoever puts
+it down must still hold it.
 """
 
 import uuid
@@ -69,6 +70,13 @@ LEFT JOIN model_versions AS version ON version.id = event.subject_id
 LEFT JOIN registered_models AS model ON model.id = coalesce(
   request.registered_model_id, job.registered_model_id, version.registered_model_id, event.subject_id)
 WHERE delivery.claim = :claim AND delivery.status = 'pending'
+""")
+_RENEW = text("""
+UPDATE webhook_deliveries AS taken SET next_attempt_at = now() + make_interval(secs => :lease)
+FROM unnest(CAST(:endpoints AS uuid[]), CAST(:events AS bigint[]), CAST(:claims AS uuid[]))
+  AS held(endpoint_id, event_id, claim)
+WHERE taken.endpoint_id = held.endpoint_id AND taken.event_id = held.event_id AND taken.claim = held.claim
+  AND taken.status = 'pending'
 """)
 _DROP_DELIVERIES = text("""
 DELETE FROM webhook_deliveries WHERE (endpoint_id, event_id) IN (
@@ -152,6 +160,17 @@ def take(sessions: sessionmaker[Session], room: Room, free: int, lease: float) -
         )
         for row in rows
     ]
+
+
+def renew(sessions: sessionmaker[Session], held: Sequence[Taken], lease: float) -> None:
+    """What is still ours is so for `lease` seconds from now."""
+    bound = {
+        "endpoints": [taken.endpoint_id for taken in held],
+        "events": [taken.event.id for taken in held],
+        "claims": [taken.claim for taken in held],
+    }
+    with transaction(sessions) as session:
+        session.execute(_RENEW, bound | {"lease": lease})
 
 
 def delivered(sessions: sessionmaker[Session], taken: Taken, status: int) -> None:

@@ -65,7 +65,7 @@ FROM deletion_requests WHERE id = :id
 _HAS_NO_WORD = text("""
 SELECT EXISTS (
   SELECT FROM deletion_requests WHERE parent_id = :id AND id <> :child_id
-    AND (status = 'awaiting_approval' OR error_code = 'request_rejected')
+    AND (status = 'awaiting_approval' OR error_code IN ('request_rejected', 'approval_expired'))
 )
 """)
 _MAY_GO = text("UPDATE deletion_requests SET status = 'queued', approval = NULL WHERE id = :child_id")

@@ -27,8 +27,8 @@ SELECT id, tenant_id, registered_model_id, dataset_id, tasks, scope, method, gua
   reference, regulation, metadata,
   to_json(created_at) #>> '{{}}' AS created_at, to_json(due_at) #>> '{{}}' AS due_at,
   to_json(acknowledge_by) #>> '{{}}' AS acknowledge_by, status = 'cancelled' AS cancelled,
-  CASE WHEN status = 'awaiting_approval' OR error_code = 'request_rejected' THEN approval -> 'reasons' END
-    AS waits_because,
+  CASE WHEN status = 'awaiting_approval' OR error_code IN ('request_rejected', 'approval_expired')
+    THEN approval -> 'reasons' END AS waits_because,
   to_json(approved_at) #>> '{{}}' AS approved_at,
   to_json(acknowledged_at) #>> '{{}}' AS acknowledged_at, extension,
   ARRAY(SELECT encode(item.instance_hash, 'hex') FROM deletion_request_items AS item

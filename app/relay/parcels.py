@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class NotPacked(Exception):
@@ -43,3 +43,6 @@ class Round(Protocol):
 
     def take(self, free: int, lease: float) -> Sequence[Parcel]:
         """At most `free` that are due, ours for `lease` seconds."""
+
+    def renew(self, parcels: Sequence[Any], lease: float) -> None:
+        """Those of these parcels of its own that are still ours stay so for `lease` seconds from now."""

@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 import psycopg
 from obstore.exceptions import BaseError as StorageError
-from sqlalchemy import make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import relay_url, sync_engine, transaction
+from app.core.database import OUTAGE, relay_url, sync_engine
 from app.core.logging import get_logger
 from app.core.settings import Settings
 from app.core.signing import configured_signer
@@ -32,13 +31,11 @@ from app.relay.journal import Journal
 from app.relay.leases import reclaim_expired
 from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
 from app.relay.row_journal import journal_rows
+from app.relay.row_security import switch_row_security_on
 from app.relay.sealing import seal_entries, sign_checkpoints
-from app.relay.unanswered import cancel_unheard, expire_reviews
+from app.relay.unanswered import cancel_unheard, expire_approvals, expire_reviews
 
 CHANNEL = "lethe_outbox"
-_ROW_SECURITY = text(
-    "SELECT bool_and(relrowsecurity) FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid"
-)
 LONGEST_BACKOFF = 15.0
 SECONDS_BETWEEN_DISPOSALS = 20.0
 SECONDS_TO_END = 1.0  # for what is under way; it is done again by whoever comes next
@@ -53,7 +50,8 @@ class Relay:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = relay_url(settings)
-        self._sessions = sessionmaker(sync_engine(settings, self._url, "lethe-relay"))
+        self.engine = sync_engine(settings, self._url, "lethe-relay")
+        self._sessions = sessionmaker(self.engine)
         self._storage = open_storage(settings)
         self._journal = Journal(self._sessions, self._storage)
         self._audit_journal = AuditJournal(self._sessions, self._storage)
@@ -68,6 +66,7 @@ class Relay:
             else None
         )
         self._courier = Courier(settings)
+        self._older: list[str] | None = None  # processes from before row-level security; unknown yet
         self._next_checkpoint = 0.0
         self._next_alarms = 0.0
         self._ended = threading.Event()
@@ -76,7 +75,6 @@ class Relay:
     def run(self) -> None:
         """Listen before the first sweep, so that nothing falls between the two."""
         self._log.info("relay_started")
-        self._guarded("row_security", self._look_at_row_security)
         if self._signer is None:
             self._log.warning("nothing_is_signed", reason="LETHE_SIGNING_KEY is not set")
         records = threading.Thread(target=self._keep_records, name="records", daemon=True)
@@ -96,14 +94,18 @@ class Relay:
             self._courier.stop(SECONDS_TO_END)
             records.join(SECONDS_TO_END)
             self._hang_up()
-            self._sessions.kw["bind"].dispose()
+            if not records.is_alive():  # otherwise it does so when it is done
+                self.engine.dispose()
 
     def sweep(self) -> None:
         """Everything once; a step that fails does not keep the others from being done."""
         settings = self._settings
+        if self._older != []:
+            self._guarded("row_security", self._switch_row_security_on)
         self._guarded("reclaim", lambda: reclaim_expired(self._sessions, settings.max_attempts))
         self._guarded("cancel", lambda: cancel_unheard(self._sessions))
         self._guarded("reviews", lambda: expire_reviews(self._sessions, settings.review_days))
+        self._guarded("approvals", lambda: expire_approvals(self._sessions, settings.approval_days))
         self._guarded("destroyed", lambda: settle_destroyed(self._sessions))
         self._guarded("fan_out", lambda: fan_out(self._sessions, settings))
         self._guarded("adopt", lambda: adopt_requests(self._sessions))
@@ -147,10 +149,11 @@ class Relay:
         if self._certifier is not None:
             self._guarded("certify_disposals", self._certifier.certify_disposals)
 
-    def _look_at_row_security(self) -> None:
-        with transaction(self._sessions) as session:
-            if not session.scalar(_ROW_SECURITY):
-                self._log.warning("row_security_is_off", reason="run `python -m migrations` again")
+    def _switch_row_security_on(self) -> None:
+        older = switch_row_security_on(self._sessions)
+        if older and older != self._older:
+            self._log.warning("row_security_waits", older_processes=older)
+        self._older = older
 
     def _keep_records(self) -> None:
         pause = min(SECONDS_BETWEEN_DISPOSALS, max(1.0, self._settings.orphan_seconds))
@@ -161,6 +164,7 @@ class Relay:
                 next_disposal = time.monotonic() + pause
                 self.dispose()
             self._ended.wait(max(1.0, self._settings.sweep_seconds))
+        self.engine.dispose()
 
     def _send_outbox(self) -> None:
         self._with_broker(self._dispatcher.send_outbox)
@@ -191,12 +195,12 @@ class Relay:
         self._broker_rests_until = time.monotonic() + self._broker_backoff
 
     def _guarded(self, step: str, do: Callable[[], object]) -> None:
-        """Do it; when it fails, say so."""
+        """Do it, unless the relay is ending; when it fails, say so."""
+        if self._ended.is_set():
+            return
         try:
             do()
-        except SQLAlchemyError as error:
-            self._log.warning("step_failed", step=step, error=type(error).__name__)
-        except StorageError as error:
+        except (*OUTAGE, StorageError) as error:
             self._log.warning("step_failed", step=step, error=type(error).__name__)
         except Exception:
             # A fault of ours in one step: the others, and the jobs that depend on them, go on.

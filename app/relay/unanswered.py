@@ -1,7 +1,7 @@
 """Orders that nobody carried out, and decisions that nobody made: what becomes of a job without its worker,
 or without the person it waits for."""
 
-from sqlalchemy import exists, func
+from sqlalchemy import exists, func, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import settling
@@ -14,6 +14,26 @@ from models.states import RunStatus
 ACTOR = "relay"
 SECONDS_TO_OBEY = 7.0
 """From an order to cancel until it is carried out without the worker: with a sweep, within ten seconds."""
+
+# Since it began to wait the last time: a retry of what was rejected begins anew.
+_EXPIRE_APPROVALS = text("""
+WITH moved AS (
+  UPDATE deletion_requests r SET status = 'failed', error_code = 'approval_expired', error_detail = :detail,
+    finished_at = now(), revision = r.revision + 1
+  WHERE r.status = 'awaiting_approval' AND r.created_at < now() - make_interval(secs => :seconds)
+    AND NOT EXISTS (
+      SELECT FROM events e WHERE e.subject_id = r.id AND e.type = 'request.awaiting_approval'
+        AND e.created_at >= now() - make_interval(secs => :seconds)
+    )
+  RETURNING r.id, r.tenant_id
+), audited AS (
+  INSERT INTO audit_log (tenant_id, actor, action, subject_id, data)
+  SELECT tenant_id, 'relay', 'deletion_request.failed', id, '{"code": "approval_expired"}' FROM moved
+)
+INSERT INTO events (tenant_id, subject_id, type, data)
+SELECT tenant_id, id, 'request.failed', '{"code": "approval_expired"}' FROM moved ORDER BY id
+RETURNING subject_id
+""")
 
 
 def cancel_unheard(sessions: sessionmaker[Session]) -> int:
@@ -31,6 +51,21 @@ def expire_reviews(sessions: sessionmaker[Session], review_days: float) -> int:
     while _expire_one(sessions, review_days):
         expired += 1
     return expired
+
+
+def expire_approvals(sessions: sessionmaker[Session], approval_days: float) -> int:
+    """Fail the requests that waited for a person's word which nobody gave; how many that were. Their due
+    dates ran, and were warned of."""
+    detail = (
+        f"It would take more than may go without a person's word, and nobody approved or rejected it within "
+        f"{approval_days:g} days: nothing was forgotten. Retry it to have it looked at again."
+    )
+    with transaction(sessions) as session:
+        bound = {"detail": detail, "seconds": approval_days * 86_400}
+        expired = session.scalars(_EXPIRE_APPROVALS, bound).all()
+    for request in expired:
+        get_logger(__name__).warning("approval_expired", deletion_request_id=str(request))
+    return len(expired)
 
 
 def _cancel_one(sessions: sessionmaker[Session]) -> bool:

@@ -25,6 +25,9 @@ class WebhookRound:
         found = deliveries.take(self.sessions, self.room, free, lease)
         return [WebhookParcel(self.sessions, self.keys, taken) for taken in found]
 
+    def renew(self, parcels: Sequence["WebhookParcel"], lease: float) -> None:
+        deliveries.renew(self.sessions, [parcel.taken for parcel in parcels], lease)
+
 
 @dataclass(frozen=True)
 class WebhookParcel:

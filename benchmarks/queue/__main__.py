@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from app.core.database import relay_url
 from app.standalone.redis import RedisServer
@@ -17,6 +18,7 @@ from benchmarks.http.stage import Stage, stage
 from benchmarks.queue import long_queue, throughput
 from benchmarks.queue.reporting import report
 
+PARTS = ("long_queue", "throughput", "http", "checkpoint")
 RESULTS = Path(__file__).parent.parent / "results"
 
 
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=400, help="per number of workers")
     parser.add_argument("--tasks", type=int, default=2000, help="of plain Celery, per number of workers")
     parser.add_argument("--mebibytes", type=int, default=2048, help="of the checkpoint")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure anew")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     result: dict = {
@@ -34,21 +37,29 @@ def main() -> int:
             "load_average_before": round(os.getloadavg()[0], 1),
         }
     }
-    with _stage() as (ready, _):
-        result["long_queue"] = long_queue.measure(ready, ready.world.settings)
-    _write(arguments.results, result)
-    with _stage() as (ready, folder), RedisServer(folder / "redis") as redis:
-        environment = _environment(ready, redis.url)
-        result["throughput"] = throughput.measure(ready, environment, folder, arguments.jobs, arguments.tasks)
-    _write(arguments.results, result)
-    with _stage() as (ready, folder):
-        requests.CONNECTIONS = (32,)
-        result["http"] = requests.measure(ready, 3)
+    written = arguments.results / "queue.json"
+    if len(arguments.parts) < len(PARTS) and written.exists():
+        result = json.loads(written.read_text())
+    for part in arguments.parts:
+        with _stage() as (ready, folder):
+            result[part] = _measure(part, ready, folder, arguments)
         _write(arguments.results, result)
-        result["checkpoint"] = checkpoints.measure(ready, folder, arguments.mebibytes, 1)
-    _write(arguments.results, result)
     print(report(result))
     return 0
+
+
+def _measure(part: str, ready: Stage, folder: Path, arguments: argparse.Namespace) -> Any:
+    if part == "long_queue":
+        load = round(os.getloadavg()[0], 1)
+        return {"load_average_before": load} | long_queue.measure(ready, ready.world.settings)
+    if part == "http":
+        requests.CONNECTIONS = (32,)
+        return requests.measure(ready, 3)
+    if part == "checkpoint":
+        return checkpoints.measure(ready, folder, arguments.mebibytes, 1)
+    with RedisServer(folder / "redis-of-workers") as redis:
+        environment = _environment(ready, redis.url)
+        return throughput.measure(ready, environment, folder, arguments.jobs, arguments.tasks)
 
 
 def _write(folder: Path, result: dict) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from statistics import median
 from urllib.request import Request, urlopen
@@ -9,17 +10,14 @@ from urllib.request import Request, urlopen
 from sqlalchemy import text
 
 from app.core.settings import Settings
-from app.deletion_requests.repository import _REQUESTS
-from app.jobs.repository import _PAGE as LIST_JOBS
+from app.deletion_requests import repository as requests
+from app.jobs import repository as jobs
 from app.relay.dispatch import _FORGOTTEN as FORGOTTEN
 from benchmarks.http.stage import Stage
 from benchmarks.queue.backlog import make_models, queue_jobs
 from worker.equipment import equip, put_away
 from worker.jobs.claim import _MOST_URGENT, claim_next
 
-LIST_REQUESTS = (
-    _REQUESTS + " AND r.parent_id IS NULL) shown WHERE status = :status ORDER BY id DESC LIMIT :limit"
-)
 JOBS = 2000
 REQUESTS_EACH = 50
 TIMES = 15
@@ -27,7 +25,12 @@ CALLS = {
     "GET /v1/deletion-requests": "/v1/deletion-requests?limit=20",
     "GET /v1/deletion-requests, queued": "/v1/deletion-requests?limit=20&status=queued",
     "GET /v1/deletion-requests, failed (none is)": "/v1/deletion-requests?limit=20&status=failed",
+    "GET /v1/deletion-requests, of a reference that none has": "/v1/deletion-requests?limit=20&reference=x",
+    "GET /v1/deletion-requests, of one model, failed (none is)": (
+        "/v1/deletion-requests?limit=20&model=reader&status=failed"
+    ),
     "GET /v1/jobs": "/v1/jobs?limit=20",
+    "GET /v1/jobs, failed (none is)": "/v1/jobs?limit=20&status=failed",
     "GET /metrics": "/metrics",
 }
 
@@ -92,15 +95,14 @@ def _empty(stage: Stage) -> None:
 def _plans(stage: Stage) -> dict[str, str]:
     """Each as the role that asks it, behind row-level security."""
     tenant = str(stage.world.run("SELECT id FROM tenants"))
-    page = {"tenant_id": tenant, "model_id": None, "status": "queued", "after": None, "limit": 21}
     plans = {
         "claim": ("lethe_worker", _MOST_URGENT + " SKIP LOCKED", {"urgent": 7}),
         "wake again": ("lethe_relay", str(FORGOTTEN), {"patience": 30.0, "batch": 100}),
-        "list requests": (
-            "lethe_app", LIST_REQUESTS, {key: page[key] for key in ("tenant_id", "status", "limit")}
-        ),
-        "list jobs": ("lethe_app", str(LIST_JOBS), page),
-    }  # fmt: skip
+    }
+    for status in ("queued", "failed"):
+        for what, page_query in (("requests", requests.page_query), ("jobs", jobs.page_query)):
+            query, bound = page_query(uuid.UUID(tenant), status=status, limit=21)
+            plans[f"list {what}, {status}"] = ("lethe_app", query, bound)
     found = {}
     for name, (role, query, bound) in plans.items():
         with stage.world.engine.connect() as connection:

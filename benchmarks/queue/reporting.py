@@ -43,8 +43,10 @@ def _throughput(rows: list[dict]) -> list[str]:
 
 
 def _long_queue(queue: dict) -> list[str]:
+    before = queue.get("load_average_before")  # of this part, which may have been measured by itself
+    load = f" (load average before: {before})" if before is not None else ""
     lines = [
-        f"With {queue['requests']:,} requests in {JOBS:,} queued jobs, medians in milliseconds:",
+        f"With {queue['requests']:,} requests in {JOBS:,} queued jobs, medians in milliseconds{load}:",
         "",
         f"| call | {FEW:,} queued | {queue['requests']:,} queued |",
         "|---|---:|---:|",

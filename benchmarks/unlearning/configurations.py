@@ -65,6 +65,7 @@ CONFIGURATIONS: dict[str, tuple[Configuration, ...]] = {
     "gradient_ascent": _tried({RATE: 0.01}, {RATE: 0.03}, {RATE: 0.3}),
     "negative_gradient_plus": _tried({"settings.beta": 0.99}, {"settings.beta": 0.999}, {RATE: 0.1}),
     "munba": _tried({RATE: 0.03}, {RATE: 0.3}, {RATE: 0.3, EPOCHS: 10}),
+    "gdr_gma": _tried({RATE: 0.3}, {RATE: 0.03, EPOCHS: 30}, {RATE: 1.0, EPOCHS: 100}),
     "random_label": _tried({RATE: 0.1}, {RATE: 1.0}, {RATE: 1.0, EPOCHS: 5}),
     "salun": _tried({RATE: 0.1}, {RATE: 1.0}, {"settings.salient": 0.25}),
     "bad_teacher": _tried({RATE: 0.3}, {RATE: 0.3, EPOCHS: 3}, {RATE: 1.0, EPOCHS: 3}),

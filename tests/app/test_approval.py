@@ -1,17 +1,19 @@
 """What takes more than may go without a person's word waits for one."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.admin import set_quota
 from app.core.database import relay_url, sync_engine
 from app.core.settings import Settings
 from app.relay.adoption import adopt_requests
+from app.relay.unanswered import expire_approvals
 from tests.app.conftest import calling
 from tests.app.world import World
 
@@ -27,6 +29,13 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
+async def another(app: FastAPI, world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """An administrator who did not ask for it."""
+    async with calling(app, world.key("acme", "admin")) as client:
+        yield client
+
+
+@pytest.fixture
 def relay(settings: Settings) -> Iterator[sessionmaker[Session]]:
     engine = sync_engine(settings, relay_url(settings), "lethe-relay")
     yield sessionmaker(engine)
@@ -38,7 +47,11 @@ def asking(*numbers: int, **changes: object) -> dict[str, object]:
 
 
 async def test_it_is_accepted_and_waits_until_an_administrator_says_so(
-    app: FastAPI, client: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    another: httpx.AsyncClient,
+    world: World,
+    relay: sessionmaker[Session],
 ) -> None:
     world.ready_model()
     sent = asking(*range(6), regulation="gdpr")
@@ -65,7 +78,9 @@ async def test_it_is_accepted_and_waits_until_an_administrator_says_so(
     async with calling(app, world.key("acme", "requests:write", "requests:read")) as clerk:
         refused = await clerk.post(f"{URL}/{made['id']}/approve", json={"reason": "so"})
         assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
-    approved = await client.post(f"{URL}/{made['id']}/approve", json={"reason": "the school has left"})
+    own = await client.post(f"{URL}/{made['id']}/approve", json={"reason": "I say so"})
+    assert (own.status_code, own.json()["code"]) == (403, "own_request")
+    approved = await another.post(f"{URL}/{made['id']}/approve", json={"reason": "the school has left"})
     assert approved.status_code == 200, approved.text
     shown = approved.json()
     assert shown["status"] == "queued"
@@ -150,7 +165,7 @@ async def test_what_failed_is_looked_at_again_when_it_is_retried(
 
 
 async def test_of_a_request_on_a_data_set_only_what_takes_too_much_waits(
-    client: httpx.AsyncClient, world: World
+    client: httpx.AsyncClient, another: httpx.AsyncClient, world: World
 ) -> None:
     world.ready_dataset(without={f"scan-{n}": ("parity",) for n in range(5, 20)})
     world.ready_model(name="both")
@@ -166,7 +181,7 @@ async def test_of_a_request_on_a_data_set_only_what_takes_too_much_waits(
     shown = (await client.get(f"{URL}/{made['id']}")).json()
     assert shown["status"] == "awaiting_approval"
     assert [reason["task"] for reason in shown["approval"]["reasons"]] == ["parity"]
-    approved = (await client.post(f"{URL}/{made['id']}/approve", json={"reason": "so"})).json()
+    approved = (await another.post(f"{URL}/{made['id']}/approve", json={"reason": "so"})).json()
     assert (approved["status"], approved["approval"]["decision"]) == ("queued", "approved")
 
 
@@ -180,3 +195,59 @@ async def test_a_tenant_has_so_many_instances_a_day(client: httpx.AsyncClient, w
     assert [reason["code"] for reason in waits["approval"]["reasons"]] == ["instances_per_day"]
     assert (await client.post(URL, json=asking(20, 21))).json()["status"] == "queued"
     assert (await client.post(URL, json=asking(22))).json()["status"] == "awaiting_approval"
+
+
+async def test_a_rotated_key_is_the_same_hand(client: httpx.AsyncClient, app: FastAPI, world: World) -> None:
+    world.ready_model()
+    made = (await client.post(URL, json=asking(*range(6)))).json()
+    keys = (await client.get("/v1/api-keys")).json()["data"]
+    rotated = await client.post(f"/v1/api-keys/{keys[0]['id']}/rotate", json={"overlap_hours": 1})
+    async with calling(app, rotated.json()["key"]) as successor:
+        refused = await successor.post(f"{URL}/{made['id']}/approve", json={"reason": "me again"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "own_request")
+        asked = (await successor.post(URL, json=asking(*range(6, 12)))).json()
+    refused = await client.post(f"{URL}/{asked['id']}/approve", json={"reason": "me before"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "own_request")
+
+
+async def test_what_nobody_decides_on_fails_in_time_and_may_be_retried(
+    client: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
+) -> None:
+    world.ready_model()
+    made = (await client.post(URL, json=asking(*range(6)))).json()
+    aged = "UPDATE deletion_requests SET created_at = created_at - interval '31 days'"
+    world.run(aged)
+    assert expire_approvals(relay, 30) == 0  # it began to wait later than it was made
+    # As if the database's clock had gone on; the log of events itself refuses to be changed.
+    with world.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE events DISABLE TRIGGER refuse_change"))
+        connection.execute(text("UPDATE events SET created_at = created_at - interval '31 days'"))
+        connection.execute(text("ALTER TABLE events ENABLE TRIGGER refuse_change"))
+    assert expire_approvals(relay, 32) == 0
+    assert expire_approvals(relay, 30) == 1
+    assert expire_approvals(relay, 30) == 0
+    shown = (await client.get(f"{URL}/{made['id']}")).json()
+    assert (shown["status"], shown["error_code"]) == ("failed", "approval_expired")
+    assert [step["status"] for step in shown["transitions"]] == ["awaiting_approval", "failed"]
+    assert world.run("SELECT count(*) FROM audit_log WHERE action = 'deletion_request.failed'") == 1
+    shown = (await client.post(f"{URL}/{made['id']}/retry")).json()
+    assert shown["status"] == "awaiting_approval"
+    assert expire_approvals(relay, 30) == 0
+
+
+async def test_only_an_administrator_may_let_more_go_without_a_word(
+    client: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_dataset()
+    model = {"name": "reader", "network": {"kind": "mlp", "inputs": 64, "hidden": [8]}, "dataset": "scans"}
+    model |= {"tasks": [{"name": "digit", "kind": "classification", "outputs": 10}]}
+    model |= {"recipe": {"learning_rate": 0.01, "epochs": 1}}
+    async with calling(app, world.key("acme", "models:write", "models:read")) as clerk:
+        for looser in ({"share": 0.6}, {"window_share": 0.3}, {"window_days": 7}):
+            refused = await clerk.post("/v1/models", json=model | {"policy": {"approval": looser}})
+            assert (refused.status_code, refused.json()["code"]) == (403, "approval_loosened"), looser
+        tighter = {"share": 0.4, "window_share": 0.1, "window_days": 60}
+        made = await clerk.post("/v1/models", json=model | {"policy": {"approval": tighter}})
+        assert made.status_code == 201, made.text
+    looser = model | {"name": "other", "policy": {"approval": {"share": 1}}}
+    assert (await client.post("/v1/models", json=looser)).status_code == 201

@@ -94,12 +94,32 @@ async def test_a_request_under_review(client: httpx.AsyncClient, world: World) -
     world.claim(one["job"])
     world.move_requests(one["job"], "needs_review")
     world.finish(one["job"], "needs_review")
-    refused = await client.post(f"{PATH}/{one['id']}/cancel")
-    assert (refused.status_code, refused.json()["code"]) == (409, "job_needs_review")
     rejected = await client.post(f"/v1/jobs/{one['job']}/reject", json={"reason": "too far off"})
     assert rejected.json()["status"] == "failed"
     settled = (await client.get(f"{PATH}/{two['id']}")).json()
     assert (settled["status"], settled["error_code"]) == ("failed", "candidate_rejected")
+
+
+async def test_one_of_several_under_review_is_taken_back_and_the_others_are_carried_out_without_it(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    """The candidate has forgotten it with the others, and is dropped."""
+    world.ready_model()
+    one, two = await _post(client), await _post(client, instances=["scan-2"])
+    world.claim(one["job"])
+    world.move_requests(one["job"], "needs_review")
+    world.finish(one["job"], "needs_review")
+    world.run("UPDATE jobs SET rungs = '[{}]', report = '{}' WHERE id = :id", id=one["job"])
+    taken_back = await client.post(f"{PATH}/{one['id']}/cancel")
+    assert (taken_back.status_code, taken_back.json()["status"]) == (200, "cancelled")
+    assert (await client.get(f"{PATH}/{two['id']}")).json()["status"] == "queued"
+    job = (await client.get(f"/v1/jobs/{one['job']}")).json()
+    assert (job["status"], job["rungs"], job["error_code"]) == ("queued", [], None)
+    assert world.run("SELECT count(*) FROM outbox WHERE job_id = :id AND sent_at IS NULL", id=one["job"])
+    assert (await client.post(f"/v1/jobs/{one['job']}/approve", json={"reason": "so"})).status_code == 409
+    alone = await client.post(f"{PATH}/{two['id']}/cancel")
+    assert alone.json()["status"] == "cancelled"
+    assert (await client.get(f"/v1/jobs/{one['job']}")).json()["status"] == "cancelled"
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, str]]:

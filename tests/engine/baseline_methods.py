@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
 from worker.engine.baselines.fine_tune import FineTune, FineTuneSettings
+from worker.engine.baselines.gdr_gma import GdrGma, GdrGmaSettings
 from worker.engine.baselines.gradient_ascent import GradientAscent, GradientAscentSettings
 from worker.engine.baselines.l1_sparse import L1Sparse, L1SparseSettings
 from worker.engine.baselines.munba import Munba, MunbaSettings
@@ -40,6 +41,7 @@ BASELINES: dict[str, Expected] = {
         Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60),
         Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.9, Pace(10, 0.5))), 0.1, 70),
         Expected(Munba(settings=MunbaSettings(pace=Pace(10, 0.3))), 0.3, 60),
+        Expected(GdrGma(settings=GdrGmaSettings(pace=Pace(30, 0.3))), 0.6, 85),
         Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.3, 85),
         Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.25, 85),
         Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.2, 75),

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import exp
 
 import pytest
 import torch
@@ -13,6 +14,14 @@ from torch.nn import functional
 from tests.engine.baseline_bank import CPU, FORGET, TASKS, TRAIN, Rows, Watching, problem
 from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
 from worker.engine.baselines.core_space import core_basis, linear_layers, outside_core, recorded_moments
+from worker.engine.baselines.gdr_gma import (
+    Bank,
+    GdrGma,
+    GdrGmaSettings,
+    forget_weight,
+    original_loss,
+    rectified,
+)
 from worker.engine.baselines.gradients import backward, flat
 from worker.engine.baselines.munba import bargain
 from worker.engine.baselines.negative_gradient_plus import combined_loss
@@ -31,6 +40,7 @@ from worker.engine.baselines.scrub import MAXIMISING, MINIMISING, Scrub, ScrubSe
 from worker.engine.baselines.sfron import Sfron, SfronSettings, adaptive_weights, remain_balanced_masks
 from worker.engine.baselines.ssd import Ssd, SsdSettings, importances
 from worker.engine.contract import Budget, ForgetRequest, Interrupted, Problem, Recipe, Silent
+from worker.engine.descent import SGD_TO_ADAM
 from worker.engine.projected_ascent import (
     ProjectedAscentSettings,
     bent_gradients,
@@ -383,6 +393,91 @@ def test_bargaining_with_an_opponent_or_with_nobody() -> None:
     one = torch.tensor([1.0, 2.0])
     assert not bargain(one, -one, floor=1e-3).any()
     torch.testing.assert_close(bargain(one, torch.zeros(2), floor=1e-3), one / one.norm())
+
+
+# --- GDR-GMA
+
+
+def test_rectified_gradients_do_not_conflict() -> None:
+    generator = torch.Generator().manual_seed(0)
+    keep, noise = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
+    lose = 100 * (noise - keep)  # opposed, and larger
+    assert float((keep * lose).sum()) < 0
+    descent, ascent = rectified(keep, lose), rectified(lose, keep)
+    scale = float(keep.norm() * lose.norm())
+    assert abs(float((descent * lose).sum())) < 1e-14 * scale
+    assert abs(float((ascent * keep).sum())) < 1e-14 * scale
+    assert float((descent * ascent).sum()) > 1e-4 * scale
+    assert torch.equal(rectified(keep, -lose), keep)  # they agree
+    assert torch.equal(rectified(keep, torch.zeros_like(keep)), keep)
+    assert not rectified(keep, -3 * keep).abs().max() > 1e-14  # nothing is left of what is wholly opposed
+
+
+def test_the_forget_weight_follows_the_retain_loss() -> None:
+    rises = torch.tensor([-1.0, 0.0, 0.02, 0.04, 1.0], dtype=torch.float64)
+    weights = forget_weight(rises, 100.0, 0.02)
+    expected = 1 / (1 + torch.exp(100.0 * (rises - 0.02)))
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(weights[2], torch.tensor(0.5, dtype=torch.float64))
+
+
+def test_the_bank_rectifies_against_the_mean_of_the_conflicting_gradients() -> None:
+    bank = Bank(3)
+    ascent = torch.tensor([1.0, 0.0])
+    for found in ([-9.0, 9.0], [-1.0, 1.0], [5.0, 5.0]):  # the first is forgotten once there are four
+        unmoved = bank.rectify(torch.tensor(found), ascent, from_now=False)
+        assert torch.equal(unmoved, ascent)
+    left = bank.rectify(torch.tensor([-1.0, 3.0]), ascent, from_now=True)
+    torch.testing.assert_close(left, rectified(ascent, torch.tensor([-1.0, 2.0])))
+    agreed = torch.tensor([1.0, 2.0])
+    assert torch.equal(Bank(1).rectify(agreed, ascent, from_now=True), ascent)
+
+
+def test_gdr_gma_steps_against_the_rectified_and_weighed_gradients() -> None:
+    """Plain steps beside a slow reference; the bank has its say from the second epoch on."""
+    job, size, epsilon = in_double(problem((range(FORGET), (0,)))), 2, 0.001
+    settings = GdrGmaSettings(epsilon=epsilon, pace=Pace(4, 0.05, batch_size=size, plain=True))
+    outcome = GdrGma(settings=settings)(job, Budget(), seed=5, device=CPU, monitor=Silent())
+    run, banked = a_run(job), 0
+    names = [name for name, _ in run.network.named_parameters()]
+    forget, retain = (
+        run.stream(rows, size, label)
+        for rows, label in ((run.forget_rows, "forget"), (run.retain_rows, "retain"))
+    )
+    bank: list[Tensor] = []
+    weights = []
+    for step in range(4 * FORGET // size):
+        kept, gone = run.sample(retain.batch(step)), run.sample(forget.batch(step))
+        keep = run.mean(run.losses(kept), kept.retained)
+        run.network.zero_grad()
+        backward(keep)
+        descents = gradients(run.network)
+        run.network.zero_grad()
+        backward(-run.mean(run.losses(gone), gone.forgotten))
+        ascents = gradients(run.network)
+        weights.append(1 / (1 + exp(100 * (float(keep.detach() - original_loss(run, kept)) - epsilon))))
+        bank.append(ascents[names.index("heads.colour.bias")])
+        for name, parameter, ours, theirs in zip(
+            names, run.network.parameters(), descents, ascents, strict=True
+        ):
+            inner, descent, ascent = float((ours * theirs).sum()), ours, theirs
+            if inner < 0:
+                descent = ours - inner / float(theirs.norm() ** 2) * theirs
+                ascent = theirs - inner / float(ours.norm() ** 2) * ours
+            if name == "heads.colour.bias" and step >= FORGET // size:
+                against = [one for one in bank[-FORGET // size :] if float(one @ ascent) < 0]
+                for mean in [torch.stack(against).mean(dim=0)] if against else []:
+                    ascent = ascent - (mean @ ascent) / mean.norm() ** 2 * mean
+                    banked += 1
+            direction = (1 - weights[-1]) * descent + weights[-1] * ascent
+            with torch.no_grad():
+                parameter -= 0.05 * job.recipe.learning_rate / SGD_TO_ADAM * direction
+    assert outcome.steps == len(weights)
+    assert banked > 0
+    assert weights[0] == pytest.approx(1 / (1 + exp(-100 * epsilon)))
+    assert outcome.details["forget_weight"] == pytest.approx(sum(weights) / len(weights), abs=1e-4)
+    for found, expected in zip(outcome.network.parameters(), run.network.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11)
 
 
 # --- projected ascent

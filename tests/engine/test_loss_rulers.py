@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from worker.engine.forget_loss import forget_distances
+from worker.engine.forget_loss import Targets, forget_distances
 from worker.engine.loss_rulers import SMALLEST_GAP, LossRulers, fit_rulers
 
 seeds = st.integers(0, 2**31)
@@ -19,14 +19,18 @@ def fitted(retained: Tensor, holdout: Tensor) -> LossRulers:
     return fit_rulers(retained, holdout, torch.ones_like(retained) > 0, torch.ones_like(holdout) > 0)
 
 
+def with_shares(targets: Tensor, rulers: LossRulers) -> Targets:
+    return Targets(targets, rulers.shares(targets))
+
+
 @given(seeds, st.floats(1e-3, 1e3))
 def test_a_unit_changes_neither_shares_nor_distances(seed: int, unit: float) -> None:
     holdout, mine, targets = losses(seed, 80), losses(seed + 1, 9), losses(seed + 2, 9)
     one, other = fitted(0.1 * holdout, holdout), fitted(0.1 * unit * holdout, unit * holdout)
     torch.testing.assert_close(other.shares(unit * mine), one.shares(mine), atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(
-        forget_distances(unit * mine, unit * targets, unit * mine, other),
-        forget_distances(mine, targets, mine, one),
+        forget_distances(unit * mine, with_shares(unit * targets, other), unit * mine, other),
+        forget_distances(mine, with_shares(targets, one), mine, one),
         atol=1e-2,
         rtol=1e-2,
     )
@@ -60,6 +64,7 @@ def test_the_gradient_leads_to_the_target_from_both_sides_also_among_tiny_losses
     rulers = fitted(torch.zeros(10, 1), holdout)
     for start, sign in ((2e-4, -1.0), (4.5e-3, 1.0)):
         mine = torch.full((1, 1), start, requires_grad=True)
-        forget_distances(mine, torch.full((1, 1), 2.5e-3), torch.zeros(1, 1), rulers).sum().backward()
+        target = with_shares(torch.full((1, 1), 2.5e-3), rulers)
+        forget_distances(mine, target, torch.zeros(1, 1), rulers).sum().backward()
         assert mine.grad is not None
         assert float(mine.grad) * sign > 10

@@ -68,7 +68,7 @@ def test_rank_table_equals_a_slow_sort_per_group(seed: int, instances: int, batc
     offset = torch.tensor([[starts.get(int(number), 0) for number in row] for row in group])
     positions = torch.randperm(instances, generator=generator)[:batch]
     now = torch.randint(0, 4, (len(positions), 2), generator=generator).float()
-    found = RankTable(last.clone(), group, offset, targets).look_up(positions, now)
+    found = RankTable(last.clone(), group, offset, targets, -targets).look_up(positions, now)
     # Groups span columns here only if numbers repeat; a group's members are those of its column.
     expected_table = last.clone()
     expected_table[positions] = now
@@ -80,7 +80,8 @@ def test_rank_table_equals_a_slow_sort_per_group(seed: int, instances: int, batc
             members = [other for other in range(instances) if int(group[other, column]) == number]
             members.sort(key=lambda other: (float(expected_table[other, column]), other))
             place = starts[number] + members.index(position)
-            assert found[row, column] == targets[place]
+            assert found.losses[row, column] == targets[place]
+            assert found.shares[row, column] == -targets[place]
 
 
 def test_kappa_is_the_smallest_that_reaches_the_goal() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from worker.engine.guards import guarded_gradients
+from worker.engine.guards import PartPulls, Pull, guarded_gradients
 from worker.engine.orthogonalization import orthogonalize
 from worker.engine.projection import gradient_basis, project_out
 from worker.engine.task_subspaces import TaskSubspaces, span
@@ -159,11 +159,16 @@ def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int, p
     def retain_loss(shared: Tensor) -> Tensor:
         return ((inputs @ shared).tanh() @ head - wanted).square().mean()
 
+    def pull(loss: Tensor) -> Pull:
+        return Pull([loss], [torch.ones_like(loss)])
+
     retain = retain_loss(weight)
     forget = -2 * retain_loss(weight) + ((inputs @ weight).sum(dim=1) - 1).abs().mean()
     free = TaskSubspaces(torch.zeros(0, 12).double(), {0: torch.zeros(0, 0).double()})
     subspaces = span(gradients(seed, 6).view(2, 3, SIZE), [0, 1], [0]) if projected else free
-    guarded = guarded_gradients([(retain, forget[None])], subspaces, [0], [weight], [head])[0]
+    guarded = guarded_gradients(
+        [PartPulls(pull(retain), {0: pull(forget)})], subspaces, [0], [weight], [head]
+    )[0]
     (bare,) = torch.autograd.grad(retain_loss(weight), [weight])
     forgetting = guarded - bare
     step = 1e-5

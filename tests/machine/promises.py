@@ -25,9 +25,12 @@ tried AS (
   SELECT own.id, own.fence, own.attempt, own.status, own.error_code,
     count(a.id) AS attempts,
     count(*) FILTER (WHERE a.id IS NOT NULL AND a.outcome IS NULL) AS open,
-    count(*) FILTER (WHERE a.id IS NOT NULL AND a.outcome IS DISTINCT FROM 'released') AS counted,
+    count(*) FILTER (WHERE a.id IS NOT NULL AND a.outcome IS DISTINCT FROM 'released'
+      AND a.fence > coalesce(reviewed.fence, 0)) AS counted,
     count(*) FILTER (WHERE a.outcome IS NULL AND a.fence < own.fence) AS left_open
-  FROM own LEFT JOIN attempts a ON a.job_id = own.id
+  FROM own LEFT JOIN attempts a ON a.job_id = own.id LEFT JOIN LATERAL (
+    SELECT max(fence) AS fence FROM attempts WHERE job_id = own.id AND outcome = 'needs_review'
+  ) AS reviewed ON true  -- what came of it was looked at by a person: the count begins anew
   GROUP BY own.id, own.fence, own.attempt, own.status, own.error_code
 )
 SELECT 'the versions have gaps' AS broken, id FROM line WHERE versions <> newest

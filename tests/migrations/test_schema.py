@@ -5,7 +5,9 @@ import subprocess
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import sessionmaker
 
+from app.relay import row_security as relays
 from migrations import downgrade, upgrade
 from migrations.online import switch_row_security_on, upgrade_in_use
 from models import Base
@@ -77,18 +79,19 @@ def test_a_database_in_use_is_migrated_without_long_locks_to_the_same_schema(
         reader.execute(text("SELECT FROM deletion_requests"))
         with pytest.raises(OperationalError, match="lock timeout"):
             upgrade_in_use(owner, tries=2, lock_seconds=0.05)
-    older = create_engine(
-        Database(str(owner.url.render_as_string(hide_password=False))).app_url,
-        connect_args={"application_name": "lethe-relay"},
-    )
+    urls = Database(str(owner.url.render_as_string(hide_password=False)))
+    older = create_engine(urls.app_url, connect_args={"application_name": "lethe-relay"})
+    relay = create_engine(urls.relay_url)
     with older.connect() as process:
         upgrade_in_use(owner, tries=1)
         upgrade_in_use(owner, tries=1)
         assert switch_row_security_on(owner, tries=1) == ["lethe-relay"]
+        assert relays.switch_row_security_on(sessionmaker(relay)) == ["lethe-relay"]
         assert process.scalar(text("SELECT count(*) FROM tenants")) == 1  # as it was used to
     older.dispose()
-    while switch_row_security_on(owner, tries=1):
+    while relays.switch_row_security_on(sessionmaker(relay)):
         pass  # PostgreSQL has not noticed yet that it is gone
+    relay.dispose()
     assert switch_row_security_on(owner, tries=1) == []
     with other.begin() as connection:
         upgrade(connection)

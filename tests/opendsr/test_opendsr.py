@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import threading
 import uuid
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -240,6 +241,41 @@ async def test_a_callback_that_fails_is_sent_again_and_tells_what_is_true_then(
     courier.wake()
     wait_until(lambda: world.run("SELECT told_status FROM opendsr_callbacks") == "cancelled")
     assert json.loads(receiver.received[-1].body)["request_status"] == "cancelled"
+
+
+async def test_a_callback_under_way_stays_its_courier_s(
+    client: httpx.AsyncClient, world: World, receiver: Receiver, settings: Settings
+) -> None:
+    """However long the receiver takes, and though another relay looks for what is lost."""
+    world.ready_model()
+    await upload(client, "scan-1")
+    go_on = threading.Event()
+
+    def hold(handler: BaseHTTPRequestHandler, nth: int) -> None:
+        go_on.wait(60)
+        status(202)(handler, nth)
+
+    receiver.answer = hold
+    await client.post(REQUESTS, json=erasure(status_callback_urls=[receiver.url]))
+    patient = Settings(**settings.model_dump() | {"webhook_total_seconds": 60.0, "lease_seconds": 3.0})
+    couriers = [Courier(patient), Courier(patient)]
+    for courier in couriers:
+        courier.start()
+    try:
+        wait_until(lambda: len(receiver.received) == 1)
+        taken = "SELECT claim, next_attempt_at AS due FROM opendsr_callbacks"
+        [(claim, due)] = world.rows(taken)
+        wait_until(lambda: world.run("SELECT now() > :due", due=due))
+        [(still, later)] = world.rows(taken)
+        assert still == claim
+        assert later > due
+        go_on.set()
+        wait_until(lambda: world.run("SELECT told_status FROM opendsr_callbacks") == "pending")
+        assert len(receiver.received) == 1
+    finally:
+        go_on.set()
+        for courier in couriers:
+            courier.stop(10)
 
 
 async def test_stubs_call_back_and_delete_nothing(

@@ -84,7 +84,7 @@ def test_a_storage_that_fails_keeps_no_alarm_back(
     assert world.value(raised) == 5
     relay.sweep()
     assert world.value(raised) == 5
-    relay._sessions.kw["bind"].dispose()
+    relay.engine.dispose()
 
 
 def test_a_cancellation_that_began_before_the_entry_was_written_is_written_too(

@@ -4,12 +4,15 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
+from sqlalchemy import event
 
 from app.core.settings import Settings
 from app.core.storage import Storage
+from app.relay import service
 from app.relay.service import Relay
 from app.standalone.redis import RedisServer
 from tests.relay.test_dispatch import woken
@@ -88,3 +91,37 @@ def test_a_storage_that_hangs_keeps_no_lease_from_being_reclaimed(
         relay.run()
     assert world.job(job.id).status == "queued"
     assert hangs.is_set()
+
+
+def test_a_relay_that_ends_while_its_storage_hangs_leaves_no_connection_behind(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread in the middle of something is waited for a moment only; it closes what it used by itself."""
+    tenant = world.tenant()
+    world.execute(
+        "INSERT INTO artifacts (id, tenant_id, kind, path, created_at)"
+        " VALUES (gen_random_uuid(), :t, 'checkpoint', 'lost', now() - interval '2 days')",
+        t=tenant.id,
+    )
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(storage: Storage, path: str) -> None:
+        hangs.set()
+        goes_on.wait(60)
+
+    def end() -> None:
+        assert hangs.wait(60)
+        raise InterruptedError
+
+    monkeypatch.setattr(Storage, "delete", hang)
+    monkeypatch.setattr(service, "SECONDS_TO_END", 0.1)
+    relay = Relay(settings)
+    opened: list[Any] = []
+    event.listen(relay.engine, "connect", lambda connection, record: opened.append(connection))
+    monkeypatch.setattr(relay, "sweep", end)
+    with pytest.raises(InterruptedError):
+        relay.run()
+    goes_on.set()
+    wait_until(lambda: not any(thread.name == "records" for thread in threading.enumerate()))
+    assert opened
+    assert all(connection.closed for connection in opened)

@@ -4,7 +4,6 @@ import base64
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +19,7 @@ from app.webhooks.retrying import MOST_ATTEMPTS, PAUSES, pause_after
 from tests.app.world import World
 from tests.database import Database
 from tests.webhooks.receiver import Receiver, status
-from tests.worker.processes import RELAY, process, wait_until
+from tests.worker.processes import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -215,40 +214,6 @@ async def test_a_receiver_that_never_ends_its_answer_holds_up_nobody_else(
             courier.stop(10)
 
 
-async def test_a_relay_killed_in_the_middle_of_a_delivery_delivers_it_again(
-    client: httpx.AsyncClient, world: World, receiver: Receiver, settings: Settings, tmp_path: Path
-) -> None:
-    world.ready_model()
-    came, go_on = threading.Event(), threading.Event()
-
-    def hold(handler: BaseHTTPRequestHandler, nth: int) -> None:
-        if nth == 0:
-            came.set()
-            go_on.wait(60)
-        status(204)(handler, nth)
-
-    receiver.answer = hold
-    await make(client, receiver.url, "request.queued")
-    await request(client)
-    patient = Settings(**settings.model_dump() | {"webhook_total_seconds": 30.0})
-    with process(RELAY, patient, tmp_path / "first.log") as relay:
-        assert came.wait(60)
-        relay.kill()
-        relay.wait()
-    go_on.set()
-    assert deliveries(world)[0].status == "pending"
-    world.run("UPDATE webhook_deliveries SET next_attempt_at = now()")  # its lease runs out
-    with process(RELAY, patient, tmp_path / "second.log"):
-        wait_until(lambda: deliveries(world)[0].status == "delivered")
-    first, second = receiver.received
-    assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    assert first.body == second.body
-    logged = (tmp_path / "first.log").read_text() + (tmp_path / "second.log").read_text()
-    assert "whsec_" not in logged
-    assert settings.webhook_key is not None
-    assert settings.webhook_key.get_secret_value() not in logged
-
-
 async def test_after_a_rotation_both_secrets_sign_until_the_old_one_has_had_its_time(
     client: httpx.AsyncClient,
     world: World,
@@ -323,3 +288,31 @@ async def test_the_relay_itself_delivers_and_its_other_duties_go_on(
         over.set()
         thread.join(30)
     assert len(failures) == 1
+
+
+async def test_every_duty_of_the_relay_is_done_as_its_own_role_and_a_deleted_endpoint_goes(
+    client: httpx.AsyncClient,
+    world: World,
+    receiver: Receiver,
+    courier: Courier,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A duty that the database refuses fails alone, and only its log says so."""
+    world.ready_model()
+    hook = await make(client, receiver.url)
+    made = await request(client)
+    world.claim(made["job"])
+    world.publish(made["job"])
+    wait_until(lambda: len(receiver.received) == 5)
+    wait_until(lambda: {row.status for row in deliveries(world)} == {"delivered"})
+    assert (await client.delete(f"/v1/webhooks/{hook['id']}")).status_code == 204
+
+    relay = Relay(settings)
+    for duties in (relay.sweep, relay.record, relay.dispose, relay.dispose):
+        duties()
+    relay.engine.dispose()
+    assert not world.rows("SELECT * FROM webhook_deliveries")
+    assert not world.rows("SELECT * FROM webhook_endpoints")
+    told = capsys.readouterr()
+    assert "step_" not in told.out + told.err

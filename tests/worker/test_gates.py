@@ -212,6 +212,22 @@ def test_a_miss_waits_for_a_person_and_is_published_when_approved(
     )
 
 
+def test_a_candidate_of_the_last_attempt_is_published_all_the_same_when_approved(
+    world: World, equipment: Equipment, strict_model: RegisteredModel
+) -> None:
+    """Attempts that were lost before it came to review are no reason to fail what a person let through."""
+    job, request = world.job_with_request(strict_model)
+    before = equipment.settings.max_attempts - 1
+    world.execute("UPDATE jobs SET attempt = :n WHERE id = :id", n=before, id=job.id)
+    assert run_next(equipment)
+    assert world.job(job.id).status == "needs_review"
+    world.execute("UPDATE jobs SET status = 'queued', approved_at = now() WHERE id = :id", id=job.id)
+    world.execute("UPDATE deletion_requests SET status = 'queued' WHERE id = :id", id=request.id)
+    assert run_next(equipment)
+    assert world.job(job.id).status == "succeeded"
+    assert world.request(request.id).status == "succeeded"
+
+
 def test_an_approved_candidate_is_dropped_when_a_request_was_taken_back_since(
     world: World, equipment: Equipment, strict_model: RegisteredModel
 ) -> None:

@@ -1,6 +1,7 @@
 """What ends a run before its time: orders, refusals, faults, and the loss of its lease."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -253,6 +254,31 @@ def test_a_fault_is_tried_again_later_and_fails_for_good_at_the_cap(
     assert "device" not in (failed.error_detail or "")
     assert world.request(request.id).status == "failed"
     assert outcomes(world) == ["failed"] * 3
+
+
+def test_a_job_that_breaks_again_and_again_holds_up_no_others(
+    world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those of its own model, however urgent it is, nor once its pause is over."""
+    poison = world.open_job(model, due_at=datetime.now(UTC))
+    world.deletion(model, poison, ["p0"])
+    others = [world.job_with_request(model, instances=[f"p{number}"]) for number in (1, 2)]
+    breaks: list[str] = []
+
+    def script(monitor: JobMonitor) -> None:
+        if world.job(poison.id).status == "running":
+            breaks.append("broken")
+            raise OSError(5, "Input/output error")
+
+    with playing(monkeypatch, script):
+        for job, request in others:
+            assert run_next(equipment)  # the urgent one, which breaks
+            assert run_next(equipment)
+            assert world.job(job.id).status == "succeeded"
+            assert world.request(request.id).status == "succeeded"
+            world.execute("UPDATE jobs SET not_before = now() WHERE id = :id", id=poison.id)
+    assert len(breaks) == 2
+    assert world.job(poison.id).status == "queued"
 
 
 def test_a_worker_whose_disk_is_full_spoils_no_jobs_attempt(

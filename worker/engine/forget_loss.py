@@ -15,20 +15,30 @@ SHARE_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
+class Targets:
+    """losses (b, T), and the shares (b, T) of held-out losses that are below each."""
+
+    losses: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
 class RankTable:
     """Last losses and target losses of all forgotten supervision.
 
     losses (F, T): last seen. group (F, T): number of the group that an entry belongs to, −1 if it is not
     forgotten. offset (F, T): where its group's targets begin in `targets` (Σ n,), ascending per group.
+    shares (Σ n,): those of the targets, as their tasks' rulers have them.
     """
 
     losses: Tensor
     group: Tensor
     offset: Tensor
     targets: Tensor
+    shares: Tensor
 
-    def look_up(self, positions: Tensor, losses: Tensor) -> Tensor:
-        """(b,), (b, T) detached losses → (b, T): the target of each one's rank within its group.
+    def look_up(self, positions: Tensor, losses: Tensor) -> Targets:
+        """(b,), (b, T) detached losses → the target of each one's rank within its group.
 
         Writes the losses into the table first. Entries that are not forgotten mean nothing.
         """
@@ -40,23 +50,31 @@ class RankTable:
         earlier = (order[None, :] < positions[:, None])[:, :, None]
         before = (all_ < mine) | ((all_ == mine) & earlier)
         rank = (same & before).sum(dim=1)
-        return self.targets[(self.offset[positions] + rank).clamp(0, len(self.targets) - 1)]
+        places = (self.offset[positions] + rank).clamp(0, len(self.targets) - 1)
+        return Targets(self.targets[places], self.shares[places])
 
 
-def rank_table(plan: ForgetPlan, losses: Tensor, targets: Tensor, device: torch.device) -> RankTable:
+def rank_table(
+    plan: ForgetPlan, losses: Tensor, targets: Tensor, rulers: LossRulers, device: torch.device
+) -> RankTable:
     """losses (F, T) of the original, copied; targets (Σ n,) as `RankTable` has them, in the groups' order."""
     group = torch.full(plan.forgotten.shape, -1, dtype=torch.int64)
     offset = torch.zeros(plan.forgotten.shape, dtype=torch.int64)
+    columns = torch.zeros(len(targets), 1, dtype=torch.int64)
     start = 0
     for number, members in enumerate(plan.groups):
         group[members.members, members.column] = number
         offset[members.members, members.column] = start
+        columns[start : start + len(members.members)] = members.column
         start += len(members.members)
-    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets.to(device))
+    targets = targets.to(device)
+    every = rulers.shares(targets[:, None].expand(-1, plan.forgotten.shape[1]))
+    shares = every.gather(1, columns.to(device)).flatten()
+    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets, shares)
 
 
-def forget_distances(losses: Tensor, targets: Tensor, divergences: Tensor, rulers: LossRulers) -> Tensor:
+def forget_distances(losses: Tensor, targets: Targets, divergences: Tensor, rulers: LossRulers) -> Tensor:
     """(b, T) each → (b, T): how far each loss is from its target, in units of the task's own memory and in
     shares of the held-out losses, and how far the outputs are from the teacher's."""
-    apart = (rulers.shares(losses) - rulers.shares(targets)).abs()
-    return ((losses - targets).abs() + divergences) / rulers.scales + SHARE_WEIGHT * apart
+    apart = (rulers.shares(losses) - targets.shares).abs()
+    return ((losses - targets.losses).abs() + divergences) / rulers.scales + SHARE_WEIGHT * apart

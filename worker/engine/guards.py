@@ -1,6 +1,7 @@
 """Both guards on the shared parameters: forgetting may not undo what is retained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +11,31 @@ from worker.engine.orthogonalization import orthogonalize
 from worker.engine.task_subspaces import TaskSubspaces, add_flat
 
 
+@dataclass(frozen=True)
+class Pull:
+    """A loss as a network feels it: outputs that it depends on, and its gradients with respect to them."""
+
+    outputs: Sequence[Tensor]
+    gradients: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class PartPulls:
+    """Of some of a step's instances: the retain loss's, and by column the forget losses' of the named tasks;
+    only of losses that the instances have."""
+
+    retain: Pull | None
+    forget: Mapping[int, Pull]
+
+
+def pull_of(outputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Pull | None:
+    """Of the outputs that have a gradient, those that depend on what may move; None if there are none."""
+    felt = [name for name in gradients if outputs[name].requires_grad]
+    return Pull([outputs[name] for name in felt], [gradients[name] for name in felt]) if felt else None
+
+
 def guarded_gradients(
-    parts: Iterable[tuple[Tensor | None, Tensor | None]],
+    parts: Iterable[PartPulls],
     subspaces: TaskSubspaces,
     columns: Sequence[int],
     shared: list[nn.Parameter],
@@ -19,10 +43,9 @@ def guarded_gradients(
 ) -> list[Tensor]:
     """Gradients of retain + Σ_t forget_t with respect to `shared` and then `others`.
 
-    parts: of some of a step's instances each, the retain loss and the forget losses of all tasks (T,), None
-    where the part has none; the step's losses are their sums. A loss costs a backward pass over the instances
-    of its part only, which is why retained and forgotten ones come in parts of their own. columns: the named
-    tasks', of which alone there are forget losses.
+    parts: the step's losses are their sums. A loss costs a backward pass over the instances of its part and
+    the heads that it depends on only, which is why retained and forgotten ones come in parts of their own.
+    columns: the named tasks', of which alone there are forget losses.
     On the shared parameters the task level comes first, then the instance level, so that the outcome never
     opposes the retain gradient.
     """
@@ -30,14 +53,16 @@ def guarded_gradients(
     kept = torch.zeros(size, dtype=shared[0].dtype, device=shared[0].device)
     gone = kept.new_zeros(len(columns), size)
     rest = [torch.zeros_like(parameter) for parameter in others]
-    for retain, forget in parts:
-        losses = [] if retain is None else [(kept, retain)]
-        if forget is not None:
-            losses += [(flat, forget[column]) for flat, column in zip(gone, columns, strict=True)]
-        for number, (flat, loss) in enumerate(losses):
+    for part in parts:
+        pulls = [] if part.retain is None else [(kept, part.retain)]
+        pulls += [
+            (gone[row], part.forget[column]) for row, column in enumerate(columns) if column in part.forget
+        ]
+        for number, (flat, pull) in enumerate(pulls):
             found: Any = torch.autograd.grad(
-                loss, [*shared, *others], retain_graph=number + 1 < len(losses), allow_unused=True
-            )
+                pull.outputs, [*shared, *others], pull.gradients,
+                retain_graph=number + 1 < len(pulls), allow_unused=True,
+            )  # fmt: skip
             add_flat(flat, found[: len(shared)], shared)
             for own, added in zip(rest, found[len(shared) :], strict=True):
                 if added is not None:

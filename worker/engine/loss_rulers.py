@@ -34,8 +34,9 @@ class LossRulers:
         """
         columns = losses.detach().t().contiguous()
         upper = torch.searchsorted(self.knots, columns).clamp(1, KNOTS - 1)
-        low, high = self.knots.gather(1, upper - 1).t(), self.knots.gather(1, upper).t()
-        return (upper.t() - 1 + ((losses - low) / (high - low)).clamp(0, 1)) / (KNOTS - 1)
+        lower = upper - 1
+        low, high = self.knots.gather(1, lower).t(), self.knots.gather(1, upper).t()
+        return (lower.t() + ((losses - low) / (high - low)).clamp(0, 1)) / (KNOTS - 1)
 
     def state(self) -> Mapping[str, Tensor]:
         return {"scales": self.scales, "knots": self.knots}

@@ -2,6 +2,7 @@
 
 from worker.engine.baselines.bad_teacher import BadTeacher
 from worker.engine.baselines.fine_tune import FineTune
+from worker.engine.baselines.gdr_gma import GdrGma
 from worker.engine.baselines.gradient_ascent import GradientAscent
 from worker.engine.baselines.l1_sparse import L1Sparse
 from worker.engine.baselines.munba import Munba
@@ -24,6 +25,7 @@ METHODS: dict[str, Method] = {
     # Published methods, to compare with: docs/baselines.md.
     "bad_teacher": BadTeacher(),
     "fine_tune": FineTune(),
+    "gdr_gma": GdrGma(),
     "gradient_ascent": GradientAscent(),
     "l1_sparse": L1Sparse(),
     "munba": Munba(),

@@ -18,15 +18,15 @@ from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
-from worker.engine.forget_loss import forget_distances, rank_table
 from worker.engine.forward import Precision, answers
-from worker.engine.guards import guarded_gradients
+from worker.engine.guards import PartPulls, Pull, guarded_gradients, pull_of
 from worker.engine.original_answers import OriginalAnswers
 from worker.engine.parameters import split_parameters
 from worker.engine.room import Room, in_parts, room_to_train
 from worker.engine.rows import RowStream
-from worker.engine.step_parts import StepCounts, StepPart, count_step, split_step
-from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
+from worker.engine.step_loss import PartLoss, StepLoss
+from worker.engine.step_parts import count_step, split_step
+from worker.engine.supervision import Task, instance_losses
 from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_subspaces
 from worker.engine.trust_region import Guards, TrustRegion
 
@@ -36,8 +36,9 @@ SLOWEST = 0.5
 WARM_UP = 0.1
 INSPECTION = 4
 BASIS_LIFETIME = 100
-RETAIN_WEIGHT = 5.0
 RETAIN_RATIO = 2
+
+Outputs = Mapping[str, Tensor]
 
 
 class Unlearning:
@@ -70,13 +71,7 @@ class Unlearning:
         self._peak = adam_rate(problem.recipe) * rate_share(len(plan.rows), batch_size)
         self._rows = plan.rows
         self._retained_rows = plan.retained
-        self._retained = plan.retained.to(device)
-        self._forgotten = plan.forgotten.to(device)
         self._named = [column for column in range(len(tasks)) if bool(plan.forgotten[:, column].any())]
-        self._teacher = calibration.teacher
-        self._weights = task_weights(tasks, device)
-        self._rulers = calibration.rulers.to(device)
-        self._table = rank_table(plan, calibration.losses, calibration.targets, device)
         self._shared, self._heads = split_parameters(
             self.network, problem.network, [tasks[column].name for column in self._named]
         )
@@ -95,6 +90,7 @@ class Unlearning:
         self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
         draws = steps * self._retain_stream.batch_size
         self._original = OriginalAnswers(original, self._data, pool, draws, device, precision)
+        self._loss = StepLoss(plan, tasks, calibration, self._original, device)
 
     @property
     def instances_per_step(self) -> int:
@@ -140,7 +136,7 @@ class Unlearning:
             "basis_step": self._basis_step,
             "basis_passes": self.basis_passes,
             "observed": {str(index): value for index, value in enumerate(self._observed)},
-            "losses": self._table.losses,
+            "losses": self._loss.last_losses,
         }
 
     def resume(self, saved: Mapping[str, Any]) -> None:
@@ -156,7 +152,7 @@ class Unlearning:
         self._basis_step = int(saved["basis_step"])
         self.basis_passes = int(saved["basis_passes"])
         self._observed = _in_order(saved["observed"], self._device)
-        self._table.losses.copy_(saved["losses"])
+        self._loss.last_losses.copy_(saved["losses"])
 
     def leave_gradients(self, most: int) -> Tensor:
         """Leave the gradients of this step's loss in the parameters, bent by the guards if they are engaged;
@@ -166,72 +162,51 @@ class Unlearning:
         guarded = self.region.guarded and len(self._shared) > 0
         parts = split_step(positions, kept, most, apart=guarded)
         rows = torch.cat([self._rows[positions], kept])
-        counts = count_step(self._retained_rows[rows], len(positions), self._device)
+        retained = self._retained_rows[rows]
+        counts = count_step(retained, len(positions), self._device)
         self._optimizer.zero_grad(set_to_none=True)
         if len(positions) > most:
             self._rank_before(positions, most)
         subspaces = self._engage_guards(most) if guarded else None
         observed: list[Tensor] = []
 
-        def losses() -> Iterator[tuple[Tensor | None, Tensor | None]]:
+        def losses(guarded: bool) -> Iterator[tuple[PartLoss, Outputs, Outputs, Tensor]]:
+            """Per part: its losses, the outputs, what the losses know of them, and what the part retains."""
+            first = 0
             for part in parts:
-                retain, forget, seen = self._losses(part, counts)
-                observed.append(seen)
-                retains = len(part.kept) or bool(self._retained_rows[self._rows[part.positions]].any())
-                yield retain if retains else None, forget if len(part.positions) else None
+                mine = slice(first, first := first + len(part.positions) + len(part.kept))
+                batch = self._data.fetch(rows[mine]).to(self._device)
+                outputs = answers(self.network, batch.inputs, self._precision)
+                felt = _cut(outputs) if guarded else outputs
+                loss = self._loss.of(part, batch, felt, retained[mine].to(self._device), counts)
+                observed.extend([] if loss.seen is None else [loss.seen])
+                yield loss, outputs, felt, retained[mine]
 
         if subspaces is None:
-            for retain, forget in losses():
-                total = sum(loss.sum() for loss in (retain, forget) if loss is not None)
-                torch.as_tensor(total).backward()  # type: ignore[no-untyped-call]
+            for loss, _, _, _ in losses(guarded=False):
+                loss.total().backward()  # type: ignore[no-untyped-call]
         else:
-            found = guarded_gradients(losses(), subspaces, self._named, self._shared, self._heads)
-            for parameter, gradient in zip(self._parameters, found, strict=True):
+            pulls = (self._pulls(*found) for found in losses(guarded=True))
+            bent = guarded_gradients(pulls, subspaces, self._named, self._shared, self._heads)
+            for parameter, gradient in zip(self._parameters, bent, strict=True):
                 parameter.grad = gradient
         return observed[0] if len(observed) == 1 else torch.stack(observed).sum(dim=0)
 
-    def _losses(self, part: StepPart, counts: StepCounts) -> tuple[Tensor, Tensor, Tensor]:
-        """L_r (a scalar), L_f per task (T,), and the bare retain loss that the trust region watches: what
-        this part of a step's instances contributes.
-
-        Retained supervision of the forget instances counts as retained: their un-named tasks.
-        """
-        positions = part.positions
-        rows = torch.cat([self._rows[positions], part.kept])
-        batch = self._data.fetch(rows).to(self._device)
-        outputs = answers(self.network, batch.inputs, self._precision)
-        count, aims = len(positions), self._aims(part, batch.inputs)
-        positions = positions.to(self._device)
-        losses = instance_losses(self._tasks, outputs, batch)
-        divergences = instance_divergences(self._tasks, outputs, aims)
-        retained = self._retained[rows.to(self._device)]
-        forgotten = self._forgotten[positions]
-        targets = self._table.look_up(positions, losses[:count].detach())
-        distance = forget_distances(losses[:count], targets, divergences[:count], self._rulers)
-        forget = distance.masked_fill(~forgotten, 0.0).sum(dim=0) / counts.forget * self._weights
-        # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
-        # better than the original knew them: for these, staying as they are is enough.
-        # Nor is what is retained taught anything new: only a loss above the original's is one.
-        with torch.no_grad():
-            had = instance_losses(self._tasks, aims, batch)
-        worse = (losses - had).clamp(min=0)
-        keep = torch.cat([divergences[:count], worse[count:] + divergences[count:]]) / self._rulers.scales
-        retain = RETAIN_WEIGHT * training_loss(keep, retained, self._weights, counts.retained)
-        bare = losses[count:].detach()
-        return retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed)
-
-    def _aims(self, part: StepPart, inputs: Tensor) -> Mapping[str, Tensor]:
-        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones. On the device,
-        in the outputs' type, wherever and however the teacher is held."""
-        count = len(part.positions)
-        taught = {
-            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
-            for name, values in self._teacher.items()
-        }
-        if len(part.kept) == 0:
-            return taught
-        fresh = self._original.of(part.kept, inputs[count:])
-        return fresh if count == 0 else {name: torch.cat([taught[name], fresh[name]]) for name in fresh}
+    def _pulls(self, loss: PartLoss, outputs: Outputs, felt: Outputs, retained: Tensor) -> PartPulls:
+        """A task's losses depend on its own outputs alone: how all of them do is found at once, and only what
+        is below the outputs takes a backward pass for each."""
+        names, kept = [task.name for task in self._tasks], retained.any(dim=0).tolist()
+        retain, forget = None, dict[int, Pull]()
+        if any(kept):
+            found = _gradients(loss.retain, felt, keep=loss.forget is not None)
+            felt_by = {name for name, any_kept in zip(names, kept, strict=True) if any_kept}
+            retain = pull_of(outputs, {name: found[name] for name in found if name in felt_by})
+        if loss.forget is not None:
+            found = _gradients(loss.forget.sum(), felt)
+            for column in self._named:
+                pull = pull_of(outputs, {names[column]: found[names[column]]})
+                forget |= {} if pull is None else {column: pull}
+        return PartPulls(retain, forget)
 
     def _rank_before(self, positions: Tensor, most: int) -> None:
         """Losses of forget instances that are computed in several parts, so that each part's are ranked among
@@ -242,7 +217,7 @@ class Unlearning:
                 losses = instance_losses(
                     self._tasks, answers(self.network, batch.inputs, self._precision), batch
                 )
-            self._table.losses[some.to(self._device)] = losses
+            self._loss.last_losses[some.to(self._device)] = losses
 
     def _rate(self) -> float:
         """Linear warm-up over `WARM_UP` of the steps, then linear decay to 0."""
@@ -290,6 +265,18 @@ def rate_share(instances: int, batch: int) -> float:
     """The peak rate as a share of the recipe's. Adam's steps are of full length whatever the gradient: what a
     small request has to move for is done at once, and what its steps broke beside it takes many to mend."""
     return RATE_SHARE * min(1.0, max(SLOWEST, instances / batch / FEWEST_ROUNDS))
+
+
+def _cut(outputs: Outputs) -> Outputs:
+    """The same values, at which a backward pass ends."""
+    return {name: values.detach().requires_grad_(True) for name, values in outputs.items()}
+
+
+def _gradients(loss: Tensor, outputs: Outputs, *, keep: bool = False) -> Outputs:
+    """∂ loss / ∂ outputs, of those that it depends on."""
+    found: Any = torch.autograd.grad(loss, [*outputs.values()], retain_graph=keep, allow_unused=True)
+    pairs = zip(outputs, found, strict=True)
+    return {name: gradient for name, gradient in pairs if gradient is not None}
 
 
 def _in_order(saved: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:

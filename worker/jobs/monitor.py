@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from models import Job
+from models.states import RunStatus
 from worker.engine.contract import Interrupted
 from worker.jobs.heartbeat import Heartbeat, Order
 from worker.jobs.snapshots import SnapshotStore
@@ -21,6 +23,13 @@ class Stopped(Interrupted):
     def __init__(self, order: Order) -> None:
         super().__init__(order.value)
         self.order = order
+
+
+def stop_if_cancelled(job: Job) -> None:
+    """In the transaction that settles a run: its end may have been asked for since the last heartbeat.
+    Raises `Stopped`."""
+    if job.status == RunStatus.CANCELLING:
+        raise Stopped(Order.CANCEL)
 
 
 class JobMonitor:

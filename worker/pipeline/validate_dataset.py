@@ -16,6 +16,7 @@ from models.states import DatasetStatus
 from worker.engine.contract import Refused
 from worker.engine.data import Description, TargetDescription
 from worker.jobs.lease import LeaseLost, held_job
+from worker.jobs.monitor import stop_if_cancelled
 from worker.jobs.running import Running
 from worker.pipeline.fetch import fetch
 from worker.pipeline.verification import describe_and_remember
@@ -93,6 +94,7 @@ def _accept(session: Session, running: Running, train: Description, holdout: Des
     _check_refreshed(session, dataset, train)
     _write_index(session, running, dataset, hashes, _supervised(train))
     job = held_job(session, running.claim)
+    stop_if_cancelled(job)
     dataset.status = DatasetStatus.READY
     dataset.error_code = dataset.error_detail = None
     dataset.fingerprint = train.fingerprint

@@ -21,6 +21,7 @@ from worker.engine.contract import Data, Refused
 from worker.engine.data import split_holdout
 from worker.engine.evaluation import memorisation
 from worker.jobs.artifacts import mark_stored, store_file
+from worker.jobs.monitor import stop_if_cancelled
 from worker.jobs.running import Running
 from worker.pipeline.device import choose_device, device_name
 from worker.pipeline.evaluate import finite, surroundings
@@ -146,7 +147,9 @@ def _check_fit(network: nn.Module, train: Data) -> None:
 
 
 def _accept(session: Session, job: Job, running: Running, report: dict[str, Any], device: str) -> None:
-    """Version 1 is published and is the model's head; the model takes deletion requests from now on."""
+    """Version 1 is published and is the model's head; the model takes deletion requests from now on.
+    Raises `Stopped`."""
+    stop_if_cancelled(job)
     model = session.get_one(RegisteredModel, job.registered_model_id, with_for_update=True)
     version = session.scalars(
         select(ModelVersion).where(ModelVersion.registered_model_id == model.id, ModelVersion.number == 1)

@@ -2,15 +2,15 @@
 
 Each step may run twice.
 
-Revision: 0012
+Revision: 0014
 """
 
 from alembic import op
 
 from migrations.online import create_index, outside_of_a_transaction
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,133 @@
+"""What a step asks of the network: to stay as it was on what is retained, and to forget the rest.
+
+f is the number of forget instances of a part, r of retained ones, F of all forget instances, T of tasks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine.calibration import Calibration
+from worker.engine.contract import Batch
+from worker.engine.forget_groups import ForgetPlan
+from worker.engine.forget_loss import forget_distances, rank_table
+from worker.engine.original_answers import OriginalAnswers
+from worker.engine.step_parts import StepCounts, StepPart
+from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
+
+RETAIN_WEIGHT = 5.0
+
+
+@dataclass(frozen=True)
+class PartLoss:
+    """What a part of a step's instances contributes.
+
+    retain: L_r, a scalar. forget: L_f per task (T,), None of a part without forget instances. seen: the bare
+    retain loss, which the trust region watches; None of a part without retained instances.
+    """
+
+    retain: Tensor
+    forget: Tensor | None
+    seen: Tensor | None
+
+    def total(self) -> Tensor:
+        return self.retain if self.forget is None else self.retain + self.forget.sum()
+
+
+class StepLoss:
+    """The losses of one run. It remembers the last loss of every forget instance, for their ranks."""
+
+    def __init__(
+        self,
+        plan: ForgetPlan,
+        tasks: tuple[Task, ...],
+        calibration: Calibration,
+        original: OriginalAnswers,
+        device: torch.device,
+    ) -> None:
+        self._tasks = tasks
+        self._device = device
+        self._original = original
+        self._teacher = calibration.teacher
+        self._staying = ~plan.forgotten.to(device)
+        self._weights = task_weights(tasks, device)
+        self._rulers = calibration.rulers.to(device)
+        self._table = rank_table(plan, calibration.losses, calibration.targets, self._rulers, device)
+
+    @property
+    def last_losses(self) -> Tensor:
+        """(F, T), last seen; it may be written to."""
+        return self._table.losses
+
+    def of(
+        self,
+        part: StepPart,
+        batch: Batch,
+        outputs: Mapping[str, Tensor],
+        retained: Tensor,
+        counts: StepCounts,
+    ) -> PartLoss:
+        """retained: (f + r, T) on the device, of the part's forget instances and then of its retained ones.
+
+        Retained supervision of the forget instances counts as retained: their un-named tasks.
+        """
+        count, total = len(part.positions), len(part.positions) + len(part.kept)
+        aims = self._aims(part, batch.inputs)
+        losses, far = (
+            instance_losses(self._tasks, outputs, batch),
+            instance_divergences(self._tasks, outputs, aims),
+        )
+        if count == 0:
+            keep, forget = self._worse(losses, aims, batch) + far, None
+        elif count == total:
+            keep, forget = far, self._forget(part.positions, losses, far, counts)
+        else:
+            sides = [count, total - count]
+            lost, stays = torch.split(losses, sides)
+            far_gone, far_kept = torch.split(far, sides)
+            forget = self._forget(part.positions, lost, far_gone, counts)
+            keep = torch.cat([far_gone, self._worse(stays, aims, batch, count) + far_kept])
+        retain = RETAIN_WEIGHT * training_loss(
+            keep / self._rulers.scales, retained, self._weights, counts.retained
+        )
+        seen = None
+        if count < total:
+            bare = losses.detach()[count:]
+            seen = training_loss(bare, retained[count:], self._weights, counts.observed)
+        return PartLoss(retain, forget, seen)
+
+    def _forget(self, positions: Tensor, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
+        """L_f (T,), of losses and divergences (f, T)."""
+        positions = positions.to(self._device)
+        targets = self._table.look_up(positions, losses.detach())
+        distance = forget_distances(losses, targets, divergences, self._rulers)
+        staying = self._staying[positions]
+        return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * self._weights
+
+    def _worse(self, losses: Tensor, aims: Mapping[str, Tensor], batch: Batch, first: int = 0) -> Tensor:
+        """(r, T): by how much the losses of the batch's instances from `first` on are above the original's.
+
+        Visited as often as what is forgotten, the un-named labels of the same instances would be learned
+        better than the original knew them: for these, staying as they are is enough. Nor is what is retained
+        taught anything new: only a loss above the original's is one.
+        """
+        with torch.no_grad():
+            had = instance_losses(self._tasks, aims, batch)
+        return (losses - had[first:]).clamp(min=0)
+
+    def _aims(self, part: StepPart, inputs: Tensor) -> Mapping[str, Tensor]:
+        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones. On the device,
+        in the outputs' type, wherever and however the teacher is held."""
+        count = len(part.positions)
+        if count == 0:
+            return self._original.of(part.kept, inputs)
+        taught = {
+            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
+            for name, values in self._teacher.items()
+        }
+        if len(part.kept) == 0:
+            return taught
+        fresh = self._original.of(part.kept, inputs[count:])
+        return {name: torch.cat([taught[name], fresh[name]]) for name in fresh}
