@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of posting, per round and case")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of sealing.json and .md")
     options = parser.parse_args(arguments)
-    found = _measured(options.rounds, options.seconds)
+    load = os.getloadavg()[0]
+    found = _measured(options.rounds, options.seconds) | {"load_before": load}
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "sealing.json").write_text(json.dumps(found, indent=1) + "\n")
     report = _report(found)
@@ -108,7 +109,8 @@ def _report(found: dict[str, Any]) -> str:
     return (
         "# What sealing the audit log costs\n\n"
         f"`python -m benchmarks.sealing --rounds {found['rounds']} --seconds {found['seconds']:g}`; "
-        f"{found['machine']}. {found['connections']} connections post requests of 10 instances: without the "
+        f"{found['machine']}, of which other work took its share (load average {found['load_before']:.1f} "
+        f"before it began). {found['connections']} connections post requests of 10 instances: without the "
         "trigger that notes rows for the sealer, with it, and with it while a sealer works beside, on the "
         "same cores. Processor time is that of API, PostgreSQL and sealer together. Medians; ratios are "
         "those within each round, with their quartiles.\n\n"
