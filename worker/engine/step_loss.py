@@ -22,18 +22,21 @@ RETAIN_WEIGHT = 5.0
 
 @dataclass(frozen=True)
 class PartLoss:
-    """What a part of a step's instances contributes.
+    """What a part of a step's instances contributes, None where it has nothing to.
 
-    retain: L_r, a scalar. forget: L_f per task (T,), None of a part without forget instances. seen: the bare
-    retain loss, which the trust region watches; None of a part without retained instances.
+    retain: L_r, a scalar. forget: L_f per task (T,). seen: the bare retain loss of the retained instances,
+    which the trust region watches.
     """
 
-    retain: Tensor
+    retain: Tensor | None
     forget: Tensor | None
     seen: Tensor | None
 
     def total(self) -> Tensor:
-        return self.retain if self.forget is None else self.retain + self.forget.sum()
+        """The sum of what there is: something, of any part."""
+        if self.forget is None or self.retain is None:
+            return torch.as_tensor(self.retain if self.forget is None else self.forget.sum())
+        return self.retain + self.forget.sum()
 
 
 class StepLoss:
@@ -66,10 +69,11 @@ class StepLoss:
         part: StepPart,
         batch: Batch,
         outputs: Mapping[str, Tensor],
-        retained: Tensor,
+        retained: Tensor | None,
         counts: StepCounts,
     ) -> PartLoss:
-        """retained: (f + r, T) on the device, of the part's forget instances and then of its retained ones.
+        """retained: (f + r, T) on the device, of the part's forget instances and then of its retained ones;
+        None if that is nothing.
 
         Retained supervision of the forget instances counts as retained: their un-named tasks.
         """
@@ -89,14 +93,14 @@ class StepLoss:
             far_gone, far_kept = torch.split(far, sides)
             forget = self._forget(part.positions, lost, far_gone, counts)
             keep = torch.cat([far_gone, self._worse(stays, aims, batch, count) + far_kept])
-        retain = RETAIN_WEIGHT * training_loss(
-            keep / self._rulers.scales, retained, self._weights, counts.retained
-        )
-        seen = None
-        if count < total:
-            bare = losses.detach()[count:]
-            seen = training_loss(bare, retained[count:], self._weights, counts.observed)
-        return PartLoss(retain, forget, seen)
+        if retained is None:
+            return PartLoss(None, forget, None)
+        measured = keep / self._rulers.scales
+        retain = RETAIN_WEIGHT * training_loss(measured, retained, self._weights, counts.retained)
+        if count == total:
+            return PartLoss(retain, forget, None)
+        bare = losses.detach()[count:]
+        return PartLoss(retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed))
 
     def _forget(self, positions: Tensor, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
         """L_f (T,), of losses and divergences (f, T)."""
