@@ -89,7 +89,7 @@ class Unlearning:
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
         self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
         draws = steps * self._retain_stream.batch_size
-        self._original = OriginalAnswers(original, self._data, pool, draws, device, precision)
+        self._original = OriginalAnswers(original, tasks, self._data, pool, draws, device, precision)
         self._loss = StepLoss(plan, tasks, calibration, self._original, device)
 
     @property
