@@ -1,5 +1,6 @@
 """Batches in parts: the same gradients, and as many parts as memory asks for."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,10 @@ from worker.engine.calibration import CalibrationSettings, calibrate
 from worker.engine.contract import Budget, Recipe, Refused, Silent
 from worker.engine.descent import Descent, descend
 from worker.engine.forget_groups import plan_forgetting
+from worker.engine.guards import PartPulls
 from worker.engine.interference_aware import InterferenceAware
 from worker.engine.measurement import hold, measure
+from worker.engine.original_answers import OriginalAnswers
 from worker.engine.progress import Progress
 from worker.engine.room import Room, instances_at_once, room_to_train
 from worker.engine.snapshots import SnapshotClock
@@ -80,6 +83,62 @@ def test_gradients_of_a_step_do_not_depend_on_how_many_instances_are_computed_at
         assert all(gradient is not None for gradient in moved)
         found.append(torch.cat([observed[None], *[g.flatten() for g in moved if g is not None]]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("most", [24, 5])
+@pytest.mark.parametrize("tasks", [(0, 1, 2), (1,)])
+def test_losses_that_go_backwards_one_by_one_add_up_to_the_step(
+    monkeypatch: pytest.MonkeyPatch, tasks: tuple[int, ...], most: int
+) -> None:
+    """Guards that bend nothing get the gradients of the whole loss; a forget loss is its own head's."""
+
+    def straight(
+        parts: Iterable[PartPulls],
+        subspaces: object,
+        columns: Sequence[int],
+        shared: list[nn.Parameter],
+        others: list[nn.Parameter],
+    ) -> list[Tensor]:
+        moved = [*shared, *others]
+        total = [torch.zeros_like(parameter) for parameter in moved]
+        for part in parts:
+            assert set(part.forget) <= set(columns)
+            assert all(len(pull.outputs) == 1 for pull in part.forget.values())
+            for pull in [*([part.retain] if part.retain else []), *part.forget.values()]:
+                found: Any = torch.autograd.grad(
+                    pull.outputs, moved, pull.gradients, retain_graph=True, allow_unused=True
+                )
+                for sum_, gradient in zip(total, found, strict=True):
+                    sum_ += 0 if gradient is None else gradient
+        return total
+
+    monkeypatch.setattr("worker.engine.unlearning.guarded_gradients", straight)
+    found = []
+    for guarded, at_once in ((False, 24), (True, most)):
+        run = started(tasks, guarded)
+        observed = run.leave_gradients(at_once)
+        moved = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
+        found.append(torch.cat([observed[None], *[gradient.flatten() for gradient in moved]]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_the_original_says_the_same_looked_up_and_computed(first: int) -> None:
+    asked = problem(request(range(16), (0, 1)))
+    tasks, network = bind_tasks(SPECS, asked.train, {}, CPU), original()
+    pool, rows = torch.arange(10, 90), torch.tensor([17, 80, 17, 10])
+    batch = asked.train.fetch(torch.cat([torch.arange(first), rows]))
+    held, computed = (
+        OriginalAnswers(network, tasks, asked.train, pool, draws, CPU, "float32") for draws in (160, 159)
+    )
+    assert (held.passes, computed.passes) == (len(pool), 0)
+    (said, lost), (expected, losses) = held.of(rows, batch, first), computed.of(rows, batch, first)
+    torch.testing.assert_close(said, expected)
+    torch.testing.assert_close(lost, losses)
+    by_hand = [
+        task.kind.losses(expected[task.name], asked.train.fetch(rows).targets[task.name]) for task in tasks
+    ]
+    torch.testing.assert_close(losses, torch.stack(by_hand, dim=1))
 
 
 def test_a_run_short_of_memory_goes_on_with_smaller_parts() -> None:

@@ -4,6 +4,7 @@ F is the number of forget instances, T of tasks, b of the instances in a step's 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,18 +38,19 @@ class RankTable:
     targets: Tensor
     shares: Tensor
 
+    @cached_property
+    def _order(self) -> Tensor:
+        return torch.arange(len(self.losses), device=self.losses.device)[:, None]
+
     def look_up(self, positions: Tensor, losses: Tensor) -> Targets:
         """(b,), (b, T) detached losses → the target of each one's rank within its group.
 
         Writes the losses into the table first. Entries that are not forgotten mean nothing.
         """
         self.losses[positions] = losses
-        group = self.group[positions]
-        same = group[:, None, :] == self.group[None, :, :]
-        mine, all_ = losses[:, None, :], self.losses[None, :, :]
-        order = torch.arange(len(self.losses), device=losses.device)
-        earlier = (order[None, :] < positions[:, None])[:, :, None]
-        before = (all_ < mine) | ((all_ == mine) & earlier)
+        same = self.group[positions][:, None, :] == self.group
+        mine, earlier = losses[:, None, :], self._order < positions[:, None, None]
+        before = (self.losses < mine) | ((self.losses == mine) & earlier)
         rank = (same & before).sum(dim=1)
         places = (self.offset[positions] + rank).clamp(0, len(self.targets) - 1)
         return Targets(self.targets[places], self.shares[places])

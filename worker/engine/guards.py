@@ -13,10 +13,11 @@ from worker.engine.task_subspaces import TaskSubspaces, add_flat
 
 @dataclass(frozen=True)
 class Pull:
-    """A loss as a network feels it: outputs that it depends on, and its gradients with respect to them."""
+    """A loss as a network feels it: outputs that it depends on, and its gradients with respect to them; or
+    the loss itself, with None."""
 
     outputs: Sequence[Tensor]
-    gradients: Sequence[Tensor]
+    gradients: Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,23 @@ def guarded_gradients(
     size = sum(parameter.numel() for parameter in shared)
     kept = torch.zeros(size, dtype=shared[0].dtype, device=shared[0].device)
     gone = kept.new_zeros(len(columns), size)
-    rest = [torch.zeros_like(parameter) for parameter in others]
+    rest: list[Tensor | None] = [None] * len(others)
     for part in parts:
         pulls = [] if part.retain is None else [(kept, part.retain)]
-        pulls += [
-            (gone[row], part.forget[column]) for row, column in enumerate(columns) if column in part.forget
-        ]
+        rows = zip(gone, columns, strict=True)
+        pulls += [(row, part.forget[column]) for row, column in rows if column in part.forget]
         for number, (flat, pull) in enumerate(pulls):
             found: Any = torch.autograd.grad(
                 pull.outputs, [*shared, *others], pull.gradients,
                 retain_graph=number + 1 < len(pulls), allow_unused=True,
             )  # fmt: skip
             add_flat(flat, found[: len(shared)], shared)
-            for own, added in zip(rest, found[len(shared) :], strict=True):
+            for index, added in enumerate(found[len(shared) :]):
                 if added is not None:
-                    own += added
+                    before = rest[index]
+                    rest[index] = added if before is None else before + added
     total = kept + orthogonalize(subspaces.outside(gone, columns), kept)
     pieces = torch.split(total, [parameter.numel() for parameter in shared])
-    return [piece.view_as(like) for piece, like in zip(pieces, shared, strict=True)] + rest
+    bent = [piece.view_as(like) for piece, like in zip(pieces, shared, strict=True)]
+    own = [torch.zeros_like(p) if found is None else found for p, found in zip(others, rest, strict=True)]
+    return bent + own

@@ -5,6 +5,7 @@ b is the number of instances of a batch, m of held-out ones, T of tasks, K of kn
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,10 +34,17 @@ class LossRulers:
         see the few large ones only.
         """
         columns = losses.detach().t().contiguous()
-        upper = torch.searchsorted(self.knots, columns).clamp(1, KNOTS - 1)
-        lower = upper - 1
-        low, high = self.knots.gather(1, lower).t(), self.knots.gather(1, upper).t()
-        return (lower.t() + ((losses - low) / (high - low)).clamp(0, 1)) / (KNOTS - 1)
+        lower = torch.searchsorted(self._inner_knots, columns)
+        low, width = self.knots.gather(1, lower).t(), self._widths.gather(1, lower).t()
+        return (lower.t() + ((losses - low) / width).clamp(0, 1)) / (KNOTS - 1)
+
+    @cached_property
+    def _inner_knots(self) -> Tensor:
+        return self.knots[:, 1:-1].contiguous()
+
+    @cached_property
+    def _widths(self) -> Tensor:
+        return self.knots.diff(dim=1)
 
     def state(self) -> Mapping[str, Tensor]:
         return {"scales": self.scales, "knots": self.knots}

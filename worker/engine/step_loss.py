@@ -22,18 +22,21 @@ RETAIN_WEIGHT = 5.0
 
 @dataclass(frozen=True)
 class PartLoss:
-    """What a part of a step's instances contributes.
+    """What a part of a step's instances contributes, None where it has nothing to.
 
-    retain: L_r, a scalar. forget: L_f per task (T,), None of a part without forget instances. seen: the bare
-    retain loss, which the trust region watches; None of a part without retained instances.
+    retain: L_r, a scalar. forget: L_f per task (T,). seen: the bare retain loss of the retained instances,
+    which the trust region watches.
     """
 
-    retain: Tensor
+    retain: Tensor | None
     forget: Tensor | None
     seen: Tensor | None
 
     def total(self) -> Tensor:
-        return self.retain if self.forget is None else self.retain + self.forget.sum()
+        """The sum of what there is: something, of any part."""
+        if self.forget is None or self.retain is None:
+            return torch.as_tensor(self.retain if self.forget is None else self.forget.sum())
+        return self.retain + self.forget.sum()
 
 
 class StepLoss:
@@ -66,37 +69,39 @@ class StepLoss:
         part: StepPart,
         batch: Batch,
         outputs: Mapping[str, Tensor],
-        retained: Tensor,
+        retained: Tensor | None,
         counts: StepCounts,
     ) -> PartLoss:
-        """retained: (f + r, T) on the device, of the part's forget instances and then of its retained ones.
+        """retained: (f + r, T) on the device, of the part's forget instances and then of its retained ones;
+        None if that is nothing.
 
         Retained supervision of the forget instances counts as retained: their un-named tasks.
         """
+        # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
+        # better than the original knew them: for these, staying as they are is enough.
+        # Nor is what is retained taught anything new: only a loss above the original's is one.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
-        aims = self._aims(part, batch.inputs)
-        losses, far = (
-            instance_losses(self._tasks, outputs, batch),
-            instance_divergences(self._tasks, outputs, aims),
-        )
-        if count == 0:
-            keep, forget = self._worse(losses, aims, batch) + far, None
-        elif count == total:
+        aims, had = self._aims(part, batch)
+        losses = instance_losses(self._tasks, outputs, batch)
+        far = instance_divergences(self._tasks, outputs, aims)
+        if had is None:
             keep, forget = far, self._forget(part.positions, losses, far, counts)
+        elif count == 0:
+            keep, forget = (losses - had).clamp(min=0) + far, None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
             forget = self._forget(part.positions, lost, far_gone, counts)
-            keep = torch.cat([far_gone, self._worse(stays, aims, batch, count) + far_kept])
-        retain = RETAIN_WEIGHT * training_loss(
-            keep / self._rulers.scales, retained, self._weights, counts.retained
-        )
-        seen = None
-        if count < total:
-            bare = losses.detach()[count:]
-            seen = training_loss(bare, retained[count:], self._weights, counts.observed)
-        return PartLoss(retain, forget, seen)
+            keep = torch.cat([far_gone, (stays - had).clamp(min=0) + far_kept])
+        if retained is None:
+            return PartLoss(None, forget, None)
+        measured = keep / self._rulers.scales
+        retain = RETAIN_WEIGHT * training_loss(measured, retained, self._weights, counts.retained)
+        if count == total:
+            return PartLoss(retain, forget, None)
+        bare = losses.detach()[count:]
+        return PartLoss(retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed))
 
     def _forget(self, positions: Tensor, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
         """L_f (T,), of losses and divergences (f, T)."""
@@ -106,28 +111,18 @@ class StepLoss:
         staying = self._staying[positions]
         return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * self._weights
 
-    def _worse(self, losses: Tensor, aims: Mapping[str, Tensor], batch: Batch, first: int = 0) -> Tensor:
-        """(r, T): by how much the losses of the batch's instances from `first` on are above the original's.
-
-        Visited as often as what is forgotten, the un-named labels of the same instances would be learned
-        better than the original knew them: for these, staying as they are is enough. Nor is what is retained
-        taught anything new: only a loss above the original's is one.
-        """
-        with torch.no_grad():
-            had = instance_losses(self._tasks, aims, batch)
-        return (losses - had[first:]).clamp(min=0)
-
-    def _aims(self, part: StepPart, inputs: Tensor) -> Mapping[str, Tensor]:
-        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones. On the device,
-        in the outputs' type, wherever and however the teacher is held."""
+    def _aims(self, part: StepPart, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor | None]:
+        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones; and the losses
+        of the latter, (r, T), if there are any. On the device, in the outputs' type, wherever and however the
+        teacher is held."""
         count = len(part.positions)
         if count == 0:
-            return self._original.of(part.kept, inputs)
+            return self._original.of(part.kept, batch, 0)
         taught = {
             name: values[part.positions.to(values.device)].to(self._device, torch.float32)
             for name, values in self._teacher.items()
         }
         if len(part.kept) == 0:
-            return taught
-        fresh = self._original.of(part.kept, inputs[count:])
-        return {name: torch.cat([taught[name], fresh[name]]) for name in fresh}
+            return taught, None
+        fresh, had = self._original.of(part.kept, batch, count)
+        return {name: torch.cat([taught[name], fresh[name]]) for name in fresh}, had

@@ -89,7 +89,7 @@ class Unlearning:
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
         self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
         draws = steps * self._retain_stream.batch_size
-        self._original = OriginalAnswers(original, self._data, pool, draws, device, precision)
+        self._original = OriginalAnswers(original, tasks, self._data, pool, draws, device, precision)
         self._loss = StepLoss(plan, tasks, calibration, self._original, device)
 
     @property
@@ -170,23 +170,26 @@ class Unlearning:
         subspaces = self._engage_guards(most) if guarded else None
         observed: list[Tensor] = []
 
-        def losses(guarded: bool) -> Iterator[tuple[PartLoss, Outputs, Outputs, Tensor]]:
+        def losses() -> Iterator[tuple[PartLoss, Outputs, Outputs, Tensor]]:
             """Per part: its losses, the outputs, what the losses know of them, and what the part retains."""
             first = 0
             for part in parts:
                 mine = slice(first, first := first + len(part.positions) + len(part.kept))
                 batch = self._data.fetch(rows[mine]).to(self._device)
                 outputs = answers(self.network, batch.inputs, self._precision)
-                felt = _cut(outputs) if guarded else outputs
-                loss = self._loss.of(part, batch, felt, retained[mine].to(self._device), counts)
-                observed.extend([] if loss.seen is None else [loss.seen])
+                felt = _cut(outputs) if guarded and len(part.positions) else outputs
+                keeps = len(part.kept) or bool(retained[mine].any())
+                asked = retained[mine].to(self._device) if keeps else None
+                loss = self._loss.of(part, batch, felt, asked, counts)
+                if loss.seen is not None:
+                    observed.append(loss.seen)
                 yield loss, outputs, felt, retained[mine]
 
         if subspaces is None:
-            for loss, _, _, _ in losses(guarded=False):
+            for loss, _, _, _ in losses():
                 loss.total().backward()  # type: ignore[no-untyped-call]
         else:
-            pulls = (self._pulls(*found) for found in losses(guarded=True))
+            pulls = (self._pulls(*found) for found in losses())
             bent = guarded_gradients(pulls, subspaces, self._named, self._shared, self._heads)
             for parameter, gradient in zip(self._parameters, bent, strict=True):
                 parameter.grad = gradient
@@ -195,17 +198,19 @@ class Unlearning:
     def _pulls(self, loss: PartLoss, outputs: Outputs, felt: Outputs, retained: Tensor) -> PartPulls:
         """A task's losses depend on its own outputs alone: how all of them do is found at once, and only what
         is below the outputs takes a backward pass for each."""
-        names, kept = [task.name for task in self._tasks], retained.any(dim=0).tolist()
+        if loss.forget is None:
+            return PartPulls(None if loss.retain is None else Pull([loss.retain], [None]), {})
+        names = [task.name for task in self._tasks]
         retain, forget = None, dict[int, Pull]()
-        if any(kept):
-            found = _gradients(loss.retain, felt, keep=loss.forget is not None)
+        if loss.retain is not None:
+            found = _gradients(loss.retain, felt, keep=True)
+            kept = retained.any(dim=0).tolist()
             felt_by = {name for name, any_kept in zip(names, kept, strict=True) if any_kept}
             retain = pull_of(outputs, {name: found[name] for name in found if name in felt_by})
-        if loss.forget is not None:
-            found = _gradients(loss.forget.sum(), felt)
-            for column in self._named:
-                pull = pull_of(outputs, {names[column]: found[names[column]]})
-                forget |= {} if pull is None else {column: pull}
+        found = _gradients(loss.forget.sum(), felt)
+        for column in self._named:
+            pull = pull_of(outputs, {names[column]: found[names[column]]})
+            forget |= {} if pull is None else {column: pull}
         return PartPulls(retain, forget)
 
     def _rank_before(self, positions: Tensor, most: int) -> None:
