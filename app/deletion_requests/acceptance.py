@@ -130,10 +130,18 @@ async def _judged(session: AsyncSession, caller: Caller, settings: Settings, par
     for part in parts:
         reasons: list[Reason] = []
         if part.counts.settled < part.instances.count:
-            bounds = Bounds(part.target.gone, part.target.pending, part.counts.fresh)
+            bounds = _bounds(part)
             reasons = daily + await session.run_sync(too_much, part.target.subject, part.instances, bounds)
         judged.append(replace(part, reasons=tuple(reasons)))
     return judged
+
+
+def _bounds(part: Part) -> Bounds:
+    """What was counted is what would go, unless labels are counted that are forgotten already, or the model
+    has learned from snapshots before."""
+    target = part.target
+    exact = target.counts_forgotten and not target.has_moved
+    return Bounds(target.gone, target.pending, part.counts.fresh, exact)
 
 
 async def _record_for_model(

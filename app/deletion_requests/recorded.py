@@ -35,11 +35,7 @@ def reasons_for(
     if allowance.bounds_nothing:
         return []
     position = {target["name"]: index for index, target in enumerate(model.targets)}
-    reasons = []
-    for task in sorted({task for request in requests for task in request.tasks}):
-        subject = Subject(
-            model_id, model.dataset_id, [task], [1 << position[task]], [model.remaining[task]], allowance
-        )
-        named = [request.id for request in requests if task in request.tasks]
-        reasons += too_much(session, subject, named, None)
-    return reasons
+    tasks = sorted({task for request in requests for task in request.tasks})
+    bits, remaining = [1 << position[task] for task in tasks], [model.remaining[task] for task in tasks]
+    subject = Subject(model_id, model.dataset_id, tasks, bits, remaining, allowance)
+    return too_much(session, subject, [request.id for request in requests], None)

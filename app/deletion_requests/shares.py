@@ -11,63 +11,42 @@ the model against others who may, until the commit.
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.core.instances import UNPACKED, NamedInstances
+from app.core.instances import NamedInstances
 from app.deletion_requests.allowance import Allowance, Reason
+from app.deletion_requests.taking import COUNTED, Taken, taken
 
 # A request that takes less than this part of what may still go does not stand in line: however many of them
 # come at the same instant, together they overdraw by little.
 _SMALL = 200
 
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:model_id AS text), 10))")
-_LAST_WORD = text(
-    "SELECT now() AS now, (SELECT max(approved_at) FROM deletion_requests"
-    " WHERE registered_model_id = :model_id AND approved_at IS NOT NULL) AS last_word"
+# When the counts began, and at most so much was asked for since. `promised`: something that was asked for
+# before is under way still.
+_ASKED = text(f"""
+WITH began AS (
+  SELECT word, greatest(word, now() - make_interval(secs => :window_seconds)) AS in_window FROM (
+    SELECT coalesce(max(approved_at), 'epoch') AS word FROM deletion_requests
+    WHERE registered_model_id = :model_id AND approved_at IS NOT NULL
+  ) AS last
 )
-_COUNTED = "r.status NOT IN ('awaiting_approval', 'failed', 'cancelled')"
-_AT_MOST = text(
-    "SELECT coalesce(sum(r.instance_count - r.already_forgotten), 0) FROM deletion_requests r"  # noqa: S608
-    f" WHERE r.registered_model_id = :model_id AND r.created_at > :since AND {_COUNTED}"
-)
-_SENT = UNPACKED
-_RECORDED = (
-    "SELECT instance_hash FROM deletion_request_items WHERE deletion_request_id = ANY(CAST(:ids AS uuid[]))"
-)
-# `earlier`: promised before the count began, and under way still; neither taken nor left.
-_TAKEN = """
-WITH named AS (
-  SELECT instance_hash, false AS earlier FROM ({named}) AS sent
-  UNION ALL
-  SELECT i.instance_hash, r.created_at <= :since
-  FROM deletion_requests r JOIN deletion_request_items i ON i.deletion_request_id = r.id
-  WHERE r.registered_model_id = :model_id AND :task = ANY(r.tasks) AND {counted}
-    AND (r.created_at > :since OR r.status <> 'succeeded')
-), pair AS (
-  SELECT instance_hash, bool_or(earlier) AS earlier FROM named GROUP BY instance_hash
-)
-SELECT count(*) FILTER (WHERE NOT pair.earlier AND (ledger.task IS NULL OR by.created_at > :since)) AS taken,
-  count(*) FILTER (WHERE NOT pair.earlier AND by.created_at > :since) AS settled,
-  count(*) FILTER (WHERE pair.earlier AND ledger.task IS NULL) AS promised
-FROM pair
-LEFT JOIN forgotten_supervision ledger ON ledger.registered_model_id = :model_id AND ledger.task = :task
-  AND ledger.instance_hash = pair.instance_hash AND ledger.version_id IS NOT NULL
-LEFT JOIN deletion_requests by ON by.id = ledger.deletion_request_id
-WHERE EXISTS (
-  SELECT FROM dataset_instances d
-  WHERE d.instance_hash = pair.instance_hash AND d.supervised & :bit <> 0 AND d.dataset_id IN (
-    SELECT CAST(:dataset_id AS uuid)
-    UNION ALL SELECT dataset_id FROM former_datasets WHERE registered_model_id = :model_id
-  )
-)
-"""
-_TAKEN_WITH_SENT = text(_TAKEN.format(named=_SENT, counted=_COUNTED))
-_TAKEN_WITH_RECORDED = text(_TAKEN.format(named=_RECORDED, counted=_COUNTED))
-_EVER = datetime(1970, 1, 1).astimezone()
+SELECT began.word, began.in_window,
+  coalesce(sum(r.instance_count - r.already_forgotten), 0) AS since_word,
+  coalesce(sum(r.instance_count - r.already_forgotten) FILTER (WHERE r.created_at > began.in_window), 0)
+    AS since_window,
+  EXISTS (
+    SELECT FROM deletion_requests p WHERE p.registered_model_id = :model_id AND p.created_at <= began.word
+      AND p.status NOT IN ('succeeded', 'failed', 'cancelled') AND p.status <> 'awaiting_approval'
+  ) AS promised
+FROM began LEFT JOIN deletion_requests r
+  ON r.registered_model_id = :model_id AND r.created_at > began.word AND {COUNTED}
+GROUP BY began.word, began.in_window
+""")  # noqa: S608 (constants of ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +65,13 @@ class Subject:
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What is known without counting. `gone`: per task, at most so many labels were ever forgotten; None when
-    that cannot be told. `pending`: at most so many are promised. `fresh`: per task, so many would go now."""
+    that cannot be told. `pending`: at most so many are promised. `fresh`: per task, at most so many would go
+    now; so many, where that is `exact`."""
 
     gone: Sequence[int] | None
     pending: int
     fresh: Sequence[int]
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +81,17 @@ class Share:
     task: str
     since_last_word: float
     in_window: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When the counts began, the one since the last word and the window's, and what was asked for since."""
+
+    word: datetime
+    window: datetime
+    since_word: int
+    since_window: int
+    promised: bool
 
 
 Named = NamedInstances | Sequence[uuid.UUID]
@@ -112,22 +104,49 @@ def too_much(session: Session, subject: Subject, named: Named, bounds: Bounds | 
     if allowed.bounds_nothing or (bounds is not None and _is_small(subject, bounds)):
         return []
     session.execute(_HOLD, {"model_id": subject.model_id})
-    if bounds is not None and _is_little(session, subject, bounds):
+    asked = _asked(session, subject)
+    if bounds is not None and _is_little(subject, bounds, asked):
         return []
-    return [reason for share in measure(session, subject, named) for reason in _reasons(share, allowed)]
+    known = bounds is not None and bounds.exact and not asked.since_word and not asked.promised
+    shares = _alone(subject, bounds.fresh) if bounds and known else _counted(session, subject, named, asked)
+    return [reason for share in shares for reason in _reasons(share, allowed)]
 
 
 def measure(session: Session, subject: Subject, named: Named) -> list[Share]:
     """Counted, for each task."""
-    word, window = _since(session, subject)
-    if _asked_since(session, subject, word) == _asked_since(session, subject, window):
-        window = word  # nothing was asked for in between: one count says it all
-    shares = []
-    for task, bit, remaining in zip(subject.tasks, subject.bits, subject.remaining, strict=True):
-        total = _share(session, subject, named, task, bit, remaining, word)
-        recent = total if window <= word else _share(session, subject, named, task, bit, remaining, window)
-        shares.append(Share(task, total, recent))
-    return shares
+    return _counted(session, subject, named, _asked(session, subject))
+
+
+def _alone(subject: Subject, fresh: Sequence[int]) -> list[Share]:
+    """Nothing else is to be counted in."""
+    alone = [_part(goes, left) for goes, left in zip(fresh, subject.remaining, strict=True)]
+    return [Share(task, part, part) for task, part in zip(subject.tasks, alone, strict=True)]
+
+
+def _counted(session: Session, subject: Subject, named: Named, asked: Asked) -> list[Share]:
+    found = taken(
+        session,
+        model_id=subject.model_id,
+        dataset_id=subject.dataset_id,
+        tasks=subject.tasks,
+        bits=subject.bits,
+        named=named,
+        since=(asked.word, asked.window),
+    )
+    return [
+        Share(task, *(_of(counts, remaining) for counts in of_task))
+        for task, remaining, of_task in zip(subject.tasks, subject.remaining, found, strict=True)
+    ]
+
+
+def _of(counts: Taken, remaining: int) -> float:
+    return _part(counts.taken, remaining + counts.settled - counts.promised)
+
+
+def _part(goes: int, left: int) -> float:
+    if not goes:
+        return 0.0
+    return min(1.0, goes / left) if left > 0 else 1.0
 
 
 def _is_small(subject: Subject, bounds: Bounds) -> bool:
@@ -142,43 +161,24 @@ def _is_small(subject: Subject, bounds: Bounds) -> bool:
     return True
 
 
-def _is_little(session: Session, subject: Subject, bounds: Bounds) -> bool:
+def _is_little(subject: Subject, bounds: Bounds, asked: Asked) -> bool:
     """As if everything that was asked for since had been there to be taken, and nothing twice."""
-    word, window = _since(session, subject)
-    asked = {since: _asked_since(session, subject, since) for since in {word, window}}
+    allowed = subject.allowance
     return all(
-        asked[since] + fresh <= share * max(0, remaining - bounds.pending)
-        for since, share in ((word, subject.allowance.share), (window, subject.allowance.window_share))
+        before + fresh <= share * max(0, remaining - bounds.pending)
+        for before, share in (
+            (asked.since_word, allowed.share),
+            (asked.since_window, allowed.window_share),
+        )
         for remaining, fresh in zip(subject.remaining, bounds.fresh, strict=True)
         if fresh and share < 1
     )
 
 
-def _asked_since(session: Session, subject: Subject, since: datetime) -> int:
-    return int(session.execute(_AT_MOST, {"model_id": subject.model_id, "since": since}).scalar_one())
-
-
-def _since(session: Session, subject: Subject) -> tuple[datetime, datetime]:
-    """When the counts began: the one since the last word, and the window's."""
-    row = session.execute(_LAST_WORD, {"model_id": subject.model_id}).one()
-    word: datetime = row.last_word or _EVER
-    return word, max(word, row.now - timedelta(days=subject.allowance.window_days))
-
-
-def _share(
-    session: Session, subject: Subject, named: Named, task: str, bit: int, remaining: int, since: datetime
-) -> float:
-    bound: dict[str, Any] = {"model_id": subject.model_id, "dataset_id": subject.dataset_id}
-    bound |= {"task": task, "bit": bit, "since": since}
-    if isinstance(named, NamedInstances):
-        bound |= {"packed": named.packed, "instance_count": named.count}
-        row = session.execute(_TAKEN_WITH_SENT, bound).one()
-    else:
-        row = session.execute(_TAKEN_WITH_RECORDED, bound | {"ids": list(named)}).one()
-    left_then = remaining + row.settled - row.promised
-    if not row.taken:
-        return 0.0
-    return min(1.0, row.taken / left_then) if left_then > 0 else 1.0
+def _asked(session: Session, subject: Subject) -> Asked:
+    seconds = subject.allowance.window_days * 86_400
+    bound: dict[str, Any] = {"model_id": subject.model_id, "window_seconds": seconds}
+    return Asked(*session.execute(_ASKED, bound).one())
 
 
 def _reasons(share: Share, allowed: Allowance) -> Iterator[Reason]:
@@ -186,10 +186,10 @@ def _reasons(share: Share, allowed: Allowance) -> Iterator[Reason]:
         ("share", share.since_last_word, allowed.share, "since a person last approved of something"),
         ("window_share", share.in_window, allowed.window_share, f"within {allowed.window_days:g} days"),
     )
-    for code, taken, limit, when in counts:
-        if limit < 1 and taken > limit:
+    for code, goes, limit, when in counts:
+        if limit < 1 and goes > limit:
             detail = (
-                f"It would take {taken:.1%} of the supervision of task {share.task!r}, with what was asked "
+                f"It would take {goes:.1%} of the supervision of task {share.task!r}, with what was asked "
                 f"for {when} counted in; {limit:.1%} may go without a person's approval."
             )
-            yield Reason(code, detail, share.task, round(taken, 4), limit)
+            yield Reason(code, detail, share.task, round(goes, 4), limit)

@@ -16,52 +16,60 @@ from app.deletion_requests.targets import Target
 
 # What the ledger says is forgotten of one instance, as bits. A row without a version was forgotten once,
 # and is remembered again. What was only unlearned still has to be retrained without, when that is asked for.
-_FORGOTTEN = """
+_FORGOTTEN = """LEFT JOIN LATERAL (
 SELECT bit_or(task.bit) AS bits
 FROM forgotten_supervision f
 JOIN unnest(CAST(:tasks AS text[]), CAST(:bits AS bigint[])) AS task(name, bit) ON task.name = f.task
 WHERE f.registered_model_id = :model_id AND f.instance_hash = named.instance_hash AND f.version_id IS NOT NULL
   AND CAST(:standing AS boolean)
-"""
-
-
-# What is gone from the data, the model has learned from a snapshot before.
-_FORMER = """
+) f ON true"""
+_FORGOTTEN_TASK = """LEFT JOIN forgotten_supervision f{k} ON f{k}.registered_model_id = :model_id
+  AND f{k}.task = (CAST(:tasks AS text[]))[{k} + 1] AND f{k}.instance_hash = named.instance_hash
+  AND f{k}.version_id IS NOT NULL AND CAST(:standing AS boolean)"""
+# What is gone from the data, a model that has moved to a newer snapshot has learned from one before.
+_FORMER = """LEFT JOIN LATERAL (
 SELECT i.supervised FROM former_datasets fd
 JOIN dataset_instances i ON i.dataset_id = fd.dataset_id AND i.instance_hash = named.instance_hash
 WHERE fd.registered_model_id = :model_id ORDER BY fd.left_at DESC LIMIT 1
-"""
-
-
+) former ON d.instance_hash IS NULL"""
 # Looked up one by one where few are named: behind row-level security the planner would rather read the whole
-# data set, whose size it knows, than trust that few are named, which it does not.
+# data set, whose size it knows, than trust that few are named, which it does not. Many are joined, and each
+# task's part of the ledger by itself: one by one they would take longer.
 FEW = 2_000
-_LOOKED_UP = """LATERAL (
+_LOOKED_UP = """LEFT JOIN LATERAL (
 SELECT supervised, instance_hash FROM dataset_instances
 WHERE dataset_id = :dataset_id AND instance_hash = named.instance_hash LIMIT 1
 ) d ON true"""
-_JOINED = "dataset_instances d ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash"
+_JOINED = """LEFT JOIN dataset_instances d
+ON d.dataset_id = :dataset_id AND d.instance_hash = named.instance_hash"""
 
 
-@lru_cache(maxsize=64)
-def _count(tasks: int, few: bool) -> TextClause:
+@lru_cache(maxsize=128)
+def _count(tasks: int, few: bool, moved: bool) -> TextClause:
     """Counts over the named instances. Built per number of tasks, from nothing that a client sent."""
     per_task = "".join(
         f", count(*) FILTER (WHERE here AND supervised & :bit{k} & ~forgotten <> 0) AS fresh{k}"
         for k in range(tasks)
     )
+    forgotten, joins = "coalesce(f.bits, 0)", [_LOOKED_UP, _FORGOTTEN]
+    if not few:
+        each = [f"CASE WHEN f{k}.task IS NULL THEN 0 ELSE :bit{k} END" for k in range(tasks)]
+        forgotten, joins = " | ".join(each), [_JOINED]
+        joins += [_FORGOTTEN_TASK.format(k=k) for k in range(tasks)]
+    supervised = "d.supervised"
+    if moved:
+        supervised = "coalesce(d.supervised, former.supervised)"
+        joins.append(_FORMER)
     return text(f"""
 SELECT count(*) FILTER (WHERE supervised IS NULL) AS unknown,
   min(position) FILTER (WHERE supervised IS NULL) AS first_unknown,
   count(*) FILTER (WHERE supervised & :mask & ~forgotten = 0) AS settled,
   count(*) FILTER (WHERE NOT here AND supervised & :mask & ~forgotten <> 0) AS gone {per_task}
 FROM (
-  SELECT named.position, coalesce(d.supervised, former.supervised) AS supervised,
-    d.instance_hash IS NOT NULL AS here, coalesce(f.bits, 0) AS forgotten
+  SELECT named.position, {supervised} AS supervised,
+    d.instance_hash IS NOT NULL AS here, {forgotten} AS forgotten
   FROM ({UNPACKED}) AS named
-  LEFT JOIN {_LOOKED_UP if few else _JOINED}
-  LEFT JOIN LATERAL ({_FORMER}) former ON d.instance_hash IS NULL
-  LEFT JOIN LATERAL ({_FORGOTTEN}) f ON true
+  {" ".join(joins)}
 ) counted
 """)
 
@@ -147,10 +155,11 @@ async def count(session: AsyncSession, target: Target, instances: NamedInstances
         "tasks": list(target.tasks),
         "bits": list(target.bits),
         "mask": sum(target.bits),
-        "standing": target.guarantee == "empirical" or target.head_is_trained,
+        "standing": target.counts_forgotten,
     }
     bound |= {f"bit{k}": bit for k, bit in enumerate(target.bits)}
-    row = (await session.execute(_count(len(target.tasks), instances.count <= FEW), bound)).one()
+    statement = _count(len(target.tasks), instances.count <= FEW, target.has_moved)
+    row = (await session.execute(statement, bound)).one()
     if row.unknown:
         raise _unknown(row.unknown, row.first_unknown, instances)
     return Counted(row.settled, tuple(getattr(row, f"fresh{k}") for k in range(len(target.tasks))), row.gone)

@@ -72,6 +72,17 @@ class Target:
     asked: str  # its name
 
     @property
+    def has_moved(self) -> bool:
+        """The model has learned from snapshots before the present one."""
+        return self.gone is None
+
+    @property
+    def counts_forgotten(self) -> bool:
+        """What was only unlearned is to be retrained without, when that is asked for: it counts as not yet
+        forgotten."""
+        return self.guarantee == "empirical" or self.head_is_trained
+
+    @property
     def subject(self) -> Subject:
         return Subject(self.model_id, self.dataset_id, self.tasks, self.bits, self.remaining, self.allowance)
 

@@ -46,7 +46,7 @@ def create_app() -> FastAPI:
             (await connection.execute(_FIND, key)).one()
             bound = {"tenant_id": same["tenant_id"], "name": "reader"}
             (await connection.execute(_BY_MODEL_NAME, bound)).one()
-            (await connection.execute(_count(2, True), counted)).one()
+            (await connection.execute(_count(2, True, False), counted)).one()
             (await connection.execute(_WITH_ITEMS, row)).one()
             job = (await connection.execute(_JOIN_OR_OPEN, _place(same, request_id))).one()
         return {"id": str(request_id), "job": str(job.id)}

@@ -100,6 +100,8 @@ async def test_it_is_accepted_and_waits_until_an_administrator_says_so(
     assert world.run("SELECT count(*) FROM events WHERE type = 'approval.granted'") == 1
 
     # The word begins the count anew, from what is left: fourteen, of which three may go.
+    [told] = (await client.post(f"{URL}?dry_run=true", json=asking(6, 7, 8, 9))).json()["models"]
+    assert {reason["share"] for reason in told["needs_approval"]} == {round(4 / 14, 4)}
     assert (await client.post(URL, json=asking(6, 7, 8))).json()["status"] == "queued"
     assert (await client.post(URL, json=asking(9))).json()["status"] == "awaiting_approval"
 
@@ -117,6 +119,22 @@ async def test_what_was_named_before_does_not_count_twice(client: httpx.AsyncCli
     last = (await client.post(URL, json=asking(8))).json()
     assert [reason["code"] for reason in last["approval"]["reasons"]] == ["window_share"] * 2
     assert last["approval"]["reasons"][0]["share"] == pytest.approx(4 / 15, abs=0.001)
+
+
+async def test_what_is_only_retrained_without_takes_nothing_more(
+    client: httpx.AsyncClient, another: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
+) -> None:
+    world.ready_model()
+    made = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    assert (await another.post(f"{URL}/{made}/approve", json={"reason": "so"})).status_code == 200
+    assert adopt_requests(relay) == 1
+    job = (await client.get(f"{URL}/{made}")).json()["job"]
+    world.claim(job)
+    world.publish(job)
+    world.run("ALTER TABLE model_versions DISABLE TRIGGER USER")
+    world.run("UPDATE model_versions SET empirical_steps = 1 WHERE number = 2")
+    again = (await client.post(URL, json=asking(*range(6), guarantee="exact"))).json()
+    assert (again["status"], again["already_forgotten"]) == ("queued", 0)
 
 
 async def test_two_at_once_cannot_take_together_what_neither_may_alone(

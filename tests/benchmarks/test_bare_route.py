@@ -14,7 +14,7 @@ from benchmarks.http.bare import COUNTED, IDS, _place, _row
 def test_every_parameter_is_given() -> None:
     same = dict.fromkeys(IDS, uuid.UUID(int=1))
     packed = {"packed": b"", "instance_count": 0}
-    assert not _wanted(_count(2, True)) - set(same | packed | COUNTED)
+    assert not _wanted(_count(2, True, False)) - set(same | packed | COUNTED)
     assert not _wanted(_WITH_ITEMS) - set(same | packed | _row(uuid.UUID(int=2)))
     assert not _wanted(_JOIN_OR_OPEN) - set(_place(same, uuid.UUID(int=2)))
     assert _wanted(_ONE) == {"tenant_id", "id"}
