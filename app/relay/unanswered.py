@@ -15,12 +15,13 @@ ACTOR = "relay"
 SECONDS_TO_OBEY = 7.0
 """From an order to cancel until it is carried out without the worker: with a sweep, within ten seconds."""
 
-# Since it began to wait the last time: a retry of what was rejected begins anew.
+# Since it began to wait the last time (a retry of what was rejected begins anew), and never before it is due.
 _EXPIRE_APPROVALS = text("""
 WITH moved AS (
   UPDATE deletion_requests r SET status = 'failed', error_code = 'approval_expired', error_detail = :detail,
     finished_at = now(), revision = r.revision + 1
   WHERE r.status = 'awaiting_approval' AND r.created_at < now() - make_interval(secs => :seconds)
+    AND coalesce(r.due_at < now(), true)
     AND NOT EXISTS (
       SELECT FROM events e WHERE e.subject_id = r.id AND e.type = 'request.awaiting_approval'
         AND e.created_at >= now() - make_interval(secs => :seconds)
@@ -54,11 +55,12 @@ def expire_reviews(sessions: sessionmaker[Session], review_days: float) -> int:
 
 
 def expire_approvals(sessions: sessionmaker[Session], approval_days: float) -> int:
-    """Fail the requests that waited for a person's word which nobody gave; how many that were. Their due
-    dates ran, and were warned of."""
+    """Fail the requests that waited for a person's word which nobody gave, until their due date at least,
+    which is warned of; how many that were."""
     detail = (
         f"It would take more than may go without a person's word, and nobody approved or rejected it within "
-        f"{approval_days:g} days: nothing was forgotten. Retry it to have it looked at again."
+        f"{approval_days:g} days or until its due date: nothing was forgotten. Retry it to have it looked "
+        "at again."
     )
     with transaction(sessions) as session:
         bound = {"detail": detail, "seconds": approval_days * 86_400}

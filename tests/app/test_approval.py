@@ -233,6 +233,7 @@ async def test_what_nobody_decides_on_fails_in_time_and_may_be_retried(
 ) -> None:
     world.ready_model()
     made = (await client.post(URL, json=asking(*range(6)))).json()
+    extended = (await client.post(URL, json=asking(*range(6, 12), regulation="gdpr"))).json()
     aged = "UPDATE deletion_requests SET created_at = created_at - interval '31 days'"
     world.run(aged)
     assert expire_approvals(relay, 30) == 0  # it began to wait later than it was made
@@ -243,11 +244,14 @@ async def test_what_nobody_decides_on_fails_in_time_and_may_be_retried(
         connection.execute(text("ALTER TABLE events ENABLE TRIGGER refuse_change"))
     assert expire_approvals(relay, 32) == 0
     assert expire_approvals(relay, 30) == 1
+    assert (await client.get(f"{URL}/{extended['id']}")).json()["status"] == "awaiting_approval"
     assert expire_approvals(relay, 30) == 0
+    world.run("UPDATE deletion_requests SET due_at = now() - interval '1 hour' WHERE due_at IS NOT NULL")
+    assert expire_approvals(relay, 30) == 1
     shown = (await client.get(f"{URL}/{made['id']}")).json()
     assert (shown["status"], shown["error_code"]) == ("failed", "approval_expired")
     assert [step["status"] for step in shown["transitions"]] == ["awaiting_approval", "failed"]
-    assert world.run("SELECT count(*) FROM audit_log WHERE action = 'deletion_request.failed'") == 1
+    assert world.run("SELECT count(*) FROM audit_log WHERE action = 'deletion_request.failed'") == 2
     shown = (await client.post(f"{URL}/{made['id']}/retry")).json()
     assert shown["status"] == "awaiting_approval"
     assert expire_approvals(relay, 30) == 0
