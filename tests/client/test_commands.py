@@ -190,3 +190,18 @@ def test_a_model_that_is_badly_written_is_not_sent(run: Run, tmp_path: Path, tex
     with ScriptedServer(said(201, WAITING)) as server:
         status, _, err = run(server.url, "models", "register", str(file))
     assert (status, "m.json" in err, server.heard) == (2, True, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(("send",), "[]"), (("send",), "{"), (("add-identities", "d"), "{}"), (("status", "no-id"), "{}")],
+)
+def test_opendsr_that_is_badly_written_is_not_sent(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    file = tmp_path / "sent.json"
+    file.write_text(text)
+    given = arguments if "no-id" in arguments else (*arguments, str(file))
+    with ScriptedServer(said(201, {})) as server:
+        status, _, err = run(server.url, "opendsr", *given)
+    assert (status, bool(err), server.heard) == (2, True, [])

@@ -47,6 +47,7 @@ GIVEN: dict[tuple[str, ...], str] = {
     ("jobs", "cancel"): ID,
     ("keys", "list"): "",
     ("keys", "create"): "service --scope requests:write --scope requests:read --expires-in-days 30",
+    ("keys", "rotate"): f"{ID} --overlap-hours 1",
     ("keys", "revoke"): ID,
     ("webhooks", "list"): "",
     ("webhooks", "create"): "https://r.example/ --event job.*",
@@ -59,6 +60,12 @@ GIVEN: dict[tuple[str, ...], str] = {
     ("audit", "list"): "--after 3",
     ("audit", "checkpoint"): "",
     ("audit", "export"): "--output audit.jsonl",
+    ("opendsr", "discovery"): "",
+    ("opendsr", "send"): "erasure.json",
+    ("opendsr", "status"): f"{ID} --stub",
+    ("opendsr", "cancel"): ID,
+    ("opendsr", "add-identities"): "d identities.json",
+    ("opendsr", "remove-identities"): "d",
 }
 MODEL = {
     "name": "m",
@@ -67,8 +74,16 @@ MODEL = {
     "tasks": [{"name": "digit", "kind": "classification", "outputs": 10}],
     "recipe": {"learning_rate": 0.01, "epochs": 1},
 }
+IDENTITY = {"identity_type": "email", "identity_value": "a@example.com", "identity_format": "raw"}
+ERASURE = {
+    "regulation": "gdpr",
+    "subject_request_id": ID,
+    "subject_request_type": "erasure",
+    "submitted_time": "2026-05-01T12:00:00Z",
+    "subject_identities": [IDENTITY],
+}
 # Their documents are the signed bytes themselves, or they speak to nobody.
-AS_THEY_COME = {("audit", "checkpoint")}
+AS_THEY_COME = {("audit", "checkpoint"), ("opendsr", "discovery")}
 OFFLINE = {("verify",), ("verify-audit",), ("audit", "verify")}
 
 
@@ -87,6 +102,8 @@ def test_every_command(
     assert set(commands(typer.main.get_command(app))) == set(GIVEN) | OFFLINE
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps(MODEL))
+    (tmp_path / "erasure.json").write_text(json.dumps(ERASURE))
+    (tmp_path / "identities.json").write_text(json.dumps([IDENTITY | {"instances": ["a"]}]))
     # One authority in place of all of the world's, which would be read for each of these commands anew.
     _, authority = write_certificate(tmp_path, "authority.example", ec.generate_private_key(ec.SECP256R1()))
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))

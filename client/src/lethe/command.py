@@ -25,6 +25,7 @@ from lethe.commands import (
     keys,
     looking,
     models,
+    opendsr,
     requesting,
     versions,
     webhooks,
@@ -49,6 +50,7 @@ for group_name, group in {
     "keys": keys,
     "webhooks": webhooks,
     "audit": audit,
+    "opendsr": opendsr,
 }.items():
     within = typer.Typer(help=group.HELP, no_args_is_help=True)
     for name, command in group.COMMANDS.items():

@@ -1,7 +1,5 @@
 """models: registering them, by which policy they forget, how long versions stay, and destruction."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +7,7 @@ import typer
 from rich.console import Console
 
 from lethe.answers import Destruction, Model
+from lethe.commands.reading import read_json
 from lethe.commands.speaking import (
     AsJson,
     Commands,
@@ -107,13 +106,9 @@ def destroy(
 
 def _read(file: Path) -> dict[str, Any]:
     """Raises `BadParameter`."""
-    text = sys.stdin.read() if str(file) == "-" else file.read_text()
     known = ("name", "dataset", "network", "tasks", "recipe", "policy", "checkpoint_url", "derived_from")
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{file} is no JSON: {error}") from error
-    if not isinstance(body, dict) or not {"name", "dataset", "network", "tasks", "recipe"} <= set(body):
+    body = read_json(file, dict)
+    if not {"name", "dataset", "network", "tasks", "recipe"} <= set(body):
         raise typer.BadParameter(f"{file} has to be an object with name, dataset, network, tasks and recipe")
     if strange := sorted(set(body) - set(known)):
         raise typer.BadParameter(f"{file}: {strange[0]!r} is not one of {', '.join(known)}")
