@@ -58,8 +58,9 @@ def create_key(
         model_ids = issuing.limited_to(models, found, listed)
     expires_at = issuing.expiry(expires_days)
     made = session.execute(
-        repository.insert_key(tenant_id, minted, name, listed, expires_at, model_ids)
+        repository.insert_key(tenant_id, minted, name, listed, expires_at, model_ids, made_by_id=None)
     ).one()
+    session.execute(issuing.announcement(tenant_id, made))
     session.execute(
         audit_entry(tenant_id, OPERATOR, "api_key.create", made.id, scopes=listed, models=made.models)
     )
@@ -77,9 +78,17 @@ def rotate_key(
     expires_at = issuing.renewed_expiry(old, expires_days)
     made = session.execute(
         repository.insert_key(
-            found.tenant_id, minted, old.name, old.scopes, expires_at, old.model_ids, old.id
+            found.tenant_id,
+            minted,
+            old.name,
+            old.scopes,
+            expires_at,
+            old.model_ids,
+            rotated_from_id=old.id,
+            made_by_id=None,
         )
     ).one()
+    session.execute(issuing.announcement(found.tenant_id, made))
     session.execute(repository.end_key(found.tenant_id, old.id, issuing.end_of_overlap(overlap_hours)))
     session.execute(
         audit_entry(

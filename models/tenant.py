@@ -48,10 +48,13 @@ class APIKey(Identified, Base):
     model_ids: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid(as_uuid=True)), sort_order=1)
     # The key that this one took the place of.
     rotated_from_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=2)
+    # The key that asked for this one; None: the operator's command, or before it was noted.
+    made_by_id: Mapped[uuid.UUID | None] = mapped_column(sort_order=3)
 
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
         ForeignKeyConstraint(["tenant_id", "rotated_from_id"], ["api_keys.tenant_id", "api_keys.id"]),
+        ForeignKeyConstraint(["tenant_id", "made_by_id"], ["api_keys.tenant_id", "api_keys.id"]),
         CheckConstraint("model_ids <> '{}'", name="limited_to_something"),
         CheckConstraint("octet_length(secret_sha256) = 32", name="secret_is_a_digest"),
     )

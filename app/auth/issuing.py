@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import Insert
+
 from app.auth.keys import OF_MODELS, Scope
+from app.core.audit import event
 from app.core.errors import Conflict, InvalidInput, NotFound
 from app.core.naming import as_id
 from app.core.rows import AnyRow
@@ -55,6 +58,14 @@ def renewed_expiry(key: AnyRow, days: int | None) -> datetime | None:
     if days is not None:
         return expiry(days)
     return None if key.lifetime is None else datetime.now(UTC) + key.lifetime
+
+
+def announcement(tenant_id: UUID, made: AnyRow) -> Insert:
+    """What tells webhooks of a new key, and so the other administrators: until it may approve of what its
+    maker asked for, they can revoke it."""
+    links = {"made_by": made.made_by, "rotated_from": made.rotated_from}
+    told = {name: str(key_id) for name, key_id in links.items() if key_id is not None}
+    return event(tenant_id, made.id, "api_key.created", scopes=made.scopes, **told)
 
 
 def end_of_overlap(hours: float) -> datetime:

@@ -28,6 +28,7 @@ _SHOWN: tuple[Any, ...] = (
     APIKey.revoked_at,
     APIKey.last_used_at,
     APIKey.rotated_from_id.label("rotated_from"),
+    APIKey.made_by_id.label("made_by"),
 )
 
 
@@ -38,8 +39,11 @@ def insert_key(
     scopes: Sequence[str],
     expires_at: datetime | None,
     model_ids: Sequence[uuid.UUID] | None = None,
+    *,
     rotated_from_id: uuid.UUID | None = None,
+    made_by_id: uuid.UUID | None,
 ) -> Any:
+    """`made_by_id`: the key that asks for it; None: the operator."""
     statement: Insert = insert(APIKey).values(
         id=time_ordered_id(),
         tenant_id=tenant_id,
@@ -50,6 +54,7 @@ def insert_key(
         expires_at=expires_at,
         model_ids=None if model_ids is None else list(model_ids),
         rotated_from_id=rotated_from_id,
+        made_by_id=made_by_id,
     )
     return statement.returning(*_SHOWN)
 

@@ -54,6 +54,10 @@ class APIKeyView(Answer):
     revoked_at: Moment | None
     last_used_at: Moment | None = Field(description="To the minute")
     rotated_from: uuid.UUID | None = Field(description="The key that it took the place of")
+    made_by: uuid.UUID | None = Field(
+        description="The key that made it, which is taken for the same hand for a while; null: the "
+        "operator's command, or before this was noted"
+    )
 
 
 class CreatedAPIKey(APIKeyView):

@@ -32,6 +32,7 @@ EVENT_TYPES: tuple[str, ...] = (
     "approval.refused",
     "deadline.reapplied",
     "certificate.issued",
+    "api_key.created",
 )
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES))
 # `*`, a group as `request.*`, or one type.

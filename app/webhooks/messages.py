@@ -28,6 +28,9 @@ _PASSED_ON = (
     "sha256",
     "date",
     "instances",
+    "scopes",
+    "made_by",
+    "rotated_from",
 )
 
 

@@ -1,6 +1,7 @@
 """From a transition to a receiver: signed, at least once, with retries, and never to where it must not go."""
 
 import base64
+import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -316,3 +317,30 @@ async def test_every_duty_of_the_relay_is_done_as_its_own_role_and_a_deleted_end
     assert not world.rows("SELECT * FROM webhook_endpoints")
     told = capsys.readouterr()
     assert "step_" not in told.out + told.err
+
+
+async def test_a_new_key_is_announced_with_what_it_may_and_who_made_it(
+    client: httpx.AsyncClient, world: World, receiver: Receiver, courier: Courier
+) -> None:
+    """So that others can revoke it before it approves of what its maker asked for."""
+    await make(client, receiver.url, "api_key.created")
+    sent = {"name": "officer Jane Doe", "scopes": ["admin"]}
+    made = (await client.post("/v1/api-keys", json=sent)).json()
+    maker = (await client.get("/v1/api-keys")).json()["data"][1]["id"]
+    rotated = (await client.post(f"/v1/api-keys/{made['id']}/rotate", json={})).json()
+    by_operator = world.key("acme", "models:read")
+    wait_until(lambda: len(receiver.received) == 3)
+    told = {one["data"].pop("subject"): one["data"] for one in map(_json, receiver.received)}
+    assert told.pop(made["id"]).items() >= {"scopes": ["admin"], "made_by": maker}.items()
+    successor = told.pop(rotated["id"])
+    assert (successor["made_by"], successor["rotated_from"]) == (maker, made["id"])
+    [last] = told.values()
+    assert (last["scopes"], "made_by" in last) == (["models:read"], False)
+    everything = b"".join(one.body for one in receiver.received)
+    for secret in ("Jane", made["key"], rotated["key"], by_operator):
+        assert secret.encode() not in everything
+
+
+def _json(one: Any) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(one.body)
+    return told

@@ -24,6 +24,7 @@ class APIKey(Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
     rotated_from: UUID | None = None
+    made_by: UUID | None = None
 
 
 class CreatedAPIKey(APIKey, frozen=True, kw_only=True):
