@@ -1,4 +1,4 @@
-"""`python -m app.admin`: tenants, API keys and the audit log, for the operator, on the database itself.
+"""`python -m app.admin`: tenants, API keys, approvals and the audit log, for the operator, on the database.
 
 Every command may be run twice. The functions serve the embedded deployment as well; they take a session
 and leave the commit to the caller.
@@ -28,6 +28,7 @@ from app.core.settings import Settings, get_settings
 from app.core.sight import Sight, give_sight
 from app.core.storage import open_storage
 from app.hash_keys import rotate_hash_key
+from app.operator_decisions import approve_request, reject_request
 from app.operator_keys import (
     OPERATOR,
     Refused,
@@ -144,6 +145,23 @@ def _set_quota(
     """How many instances a tenant may ask to be forgotten in a day without a person's approval."""
     with _session(database_url) as session:
         set_quota(session, tenant, instances_per_day)
+
+
+Reason = Annotated[str, typer.Option(help="Kept with the request and in the audit log")]
+
+
+@cli.command("approve")
+def _approve(request: uuid.UUID, reason: Reason, database_url: DatabaseURL) -> None:
+    """Have a deletion request carried out that waits for an approval, where no other administrator can."""
+    with _session(database_url) as session:
+        approve_request(session, request, reason)
+
+
+@cli.command("reject")
+def _reject(request: uuid.UUID, reason: Reason, database_url: DatabaseURL) -> None:
+    """Do not have it carried out: it fails."""
+    with _session(database_url) as session:
+        reject_request(session, request, reason)
 
 
 @cli.command("create-key")

@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     approval_days: float = Field(
         30.0, gt=0, description="How long a request waits for a person's word before it fails"
     )
+    approval_key_hours: float = Field(
+        24.0,
+        ge=0,
+        description="For so long a key is the same hand as the key that made it: neither approves of what "
+        "the other asked for",
+    )
 
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"

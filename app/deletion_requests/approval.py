@@ -3,15 +3,18 @@
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.auth.caller import Caller
+from app.auth.same_hand import same_hand
 from app.core.audit import audit_entry
 from app.core.errors import Conflict, Forbidden, Gone
 from app.core.rows import AnyRow
+from app.core.settings import Settings
 from app.core.wire import rfc3339
 from app.deletion_requests import service
 from models.states import ModelStatus
@@ -53,60 +56,60 @@ UPDATE deletion_requests SET approved_at = CASE WHEN :approved THEN now() END,
   approval = coalesce(approval, '{"reasons": []}') || CAST(:decision AS jsonb), revision = revision + 1
 WHERE id = :id
 """)
-# A key and those that took its place, or whose place it took, speak for the same.
-_SAME_HAND = text("""
-WITH RECURSIVE line AS (
-  SELECT id, rotated_from_id FROM api_keys WHERE id = :key_id
-  UNION
-  SELECT k.id, k.rotated_from_id FROM api_keys k
-  JOIN line ON k.id = line.rotated_from_id OR k.rotated_from_id = line.id
-)
-SELECT EXISTS (SELECT FROM line WHERE id = ANY(CAST(:askers AS uuid[])))
-""")
 _DETAIL = (
     "A person did not approve of it: nothing was forgotten. Retry it to have it looked at again, or ask for "
     "less."
 )
 
 
-async def approve(session: AsyncSession, caller: Caller, request_id: uuid.UUID, reason: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Whose word it is. `key_id`: None is the operator, who asks for nothing himself. `new_hours`: for so
+    long a key is one hand with the key that made it. `http_request_id`: for the audit log."""
+
+    tenant_id: uuid.UUID
+    actor: str
+    key_id: uuid.UUID | None
+    new_hours: float = 0
+    http_request_id: str | None = None
+
+    @classmethod
+    def calling(cls, caller: Caller, settings: Settings) -> "Decider":
+        return cls(
+            caller.tenant_id, caller.actor, caller.key_id, settings.approval_key_hours, caller.request_id
+        )
+
+
+def approve(session: Session, decider: Decider, request_id: uuid.UUID, reason: str) -> None:
     """Have it carried out; of a request on a data set, every part that waits. Raises `NotFound`, `Forbidden`
     (own_request), `Gone` (model_destroyed) and `Conflict` (request_not_awaiting_approval)."""
-    row, waiting = await _waiting(session, caller, request_id)
-    if await _asked_for(session, caller, waiting):
-        raise Forbidden(
-            "This key, or one that it was rotated with, asked for it: another administrator's has to "
-            "approve. POST /v1/api-keys makes one. Rejecting and cancelling it are open to this one.",
-            code="own_request",
-        )
+    row, waiting = _waiting(session, decider, request_id)
+    _refuse_own(session, decider, waiting)
     if any(each.model_status == ModelStatus.DESTROYED for each in waiting):
         raise Gone("The model was destroyed: nothing of it is left to forget.", code="model_destroyed")
-    decision = _decision(caller, "approved", reason)
+    decision = _decision(decider, "approved", reason)
     ids = [each.id for each in waiting]
-    await session.execute(_APPROVE, {"ids": ids, "decision": decision})
-    await _note(session, caller, row, "approve", reason, decision, ids)
+    session.execute(_APPROVE, {"ids": ids, "decision": decision})
+    _note(session, decider, row, "approve", reason, decision, ids)
 
 
-async def reject(session: AsyncSession, caller: Caller, request_id: uuid.UUID, reason: str) -> None:
+def reject(session: Session, decider: Decider, request_id: uuid.UUID, reason: str) -> None:
     """It fails, and may be retried: then it waits again. Raises `NotFound` and `Conflict`
     (request_not_awaiting_approval)."""
-    row, waiting = await _waiting(session, caller, request_id)
-    decision = _decision(caller, "rejected", reason)
+    row, waiting = _waiting(session, decider, request_id)
+    decision = _decision(decider, "rejected", reason)
     ids = [each.id for each in waiting]
-    bound = {"ids": ids, "decision": decision, "code": REJECTED, "detail": _DETAIL}
-    await session.execute(_REJECT, bound)
-    await _note(session, caller, row, "reject", reason, decision, ids)
+    session.execute(_REJECT, {"ids": ids, "decision": decision, "code": REJECTED, "detail": _DETAIL})
+    _note(session, decider, row, "reject", reason, decision, ids)
 
 
-async def _waiting(
-    session: AsyncSession, caller: Caller, request_id: uuid.UUID
-) -> tuple[AnyRow, Sequence[AnyRow]]:
+def _waiting(session: Session, decider: Decider, request_id: uuid.UUID) -> tuple[AnyRow, Sequence[AnyRow]]:
     """Held until the commit."""
-    row = await service.row_of(session, caller, request_id)
+    row = service.found(session, decider.tenant_id, request_id)
     ids = [row.id] if row.registered_model_id is not None else list(row.children or [])
-    waiting = (await session.execute(_WAITING, {"tenant_id": caller.tenant_id, "ids": ids})).all()
+    waiting = session.execute(_WAITING, {"tenant_id": decider.tenant_id, "ids": ids}).all()
     if not waiting:
-        row = await service.row_of(session, caller, request_id)
+        row = service.found(session, decider.tenant_id, request_id)
         raise Conflict(
             f"The request is {row.status}: nothing of it waits for an approval.",
             code="request_not_awaiting_approval",
@@ -115,19 +118,36 @@ async def _waiting(
     return row, waiting
 
 
-async def _asked_for(session: AsyncSession, caller: Caller, waiting: Sequence[AnyRow]) -> bool:
-    askers = [each.api_key_id for each in waiting if each.api_key_id is not None]
-    return bool(await session.scalar(_SAME_HAND, {"key_id": caller.key_id, "askers": askers}))
+def _refuse_own(session: Session, decider: Decider, waiting: Sequence[AnyRow]) -> None:
+    askers = {each.api_key_id for each in waiting if each.api_key_id is not None}
+    if decider.key_id is None or not askers:
+        return
+    same = same_hand(session, decider.tenant_id, decider.key_id, askers, decider.new_hours)
+    if same is None:
+        return
+    others = "another administrator has to, or the operator (python -m app.admin approve)"
+    if same.until is None:
+        why, until = "This key, or one that it was rotated with, asked for it", None
+        then = f"{others[0].upper()}{others[1:]}"
+    else:
+        until = rfc3339(same.until)
+        why = "A key that is connected with this one by who made which, a short while ago, asked for it"
+        then = f"This key may approve from {until} on; before, {others}"
+    raise Forbidden(
+        f"{why}. {then}. Rejecting and cancelling it are open to this one.",
+        code="own_request",
+        may_approve_from=until,
+    )
 
 
-def _decision(caller: Caller, decision: str, reason: str) -> str:
+def _decision(decider: Decider, decision: str, reason: str) -> str:
     at = rfc3339(datetime.now(UTC))
-    return json.dumps({"decision": decision, "by": caller.actor, "reason": reason, "at": at})
+    return json.dumps({"decision": decision, "by": decider.actor, "reason": reason, "at": at})
 
 
-async def _note(
-    session: AsyncSession,
-    caller: Caller,
+def _note(
+    session: Session,
+    decider: Decider,
     row: AnyRow,
     what: str,
     reason: str,
@@ -136,16 +156,15 @@ async def _note(
 ) -> None:
     if row.registered_model_id is None:
         bound = {"id": row.id, "decision": decision, "approved": what == "approve"}
-        await session.execute(_NOTE_ON_PARENT, bound)
-    action, requests = f"deletion_request.{what}", [str(each) for each in ids]
-    await session.execute(
+        session.execute(_NOTE_ON_PARENT, bound)
+    told = {"reason": reason, "requests": [str(each) for each in ids]}
+    session.execute(
         audit_entry(
-            caller.tenant_id,
-            caller.actor,
-            action,
+            decider.tenant_id,
+            decider.actor,
+            f"deletion_request.{what}",
             row.id,
-            caller.request_id,
-            reason=reason,
-            requests=requests,
+            decider.http_request_id,
+            **told,
         )
     )

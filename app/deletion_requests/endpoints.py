@@ -173,21 +173,24 @@ async def retry_deletion_request(
 
 @router.post("/{request_id}/approve", responses=errors(400, 404, 409, 410, 413, 422))
 async def approve_deletion_request(
-    caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
+    request: Request, caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
 ) -> DeletionRequestView:
     """Have a request carried out that takes more than may go without a person's word; of a request on a data
-    set, every part that waits. Not by the key that asked for it (`own_request`). What is asked for from now
-    on is measured by what is left then."""
-    await approval.approve(session, caller, request_id, sent.reason)
+    set, every part that waits. Not by the key that asked for it, one that it was rotated with, or, within a
+    day, one that made or was made by it (`own_request`, with the time from which on the key may). What is
+    asked for from now on is measured by what is left then."""
+    decider = approval.Decider.calling(caller, request.app.state.settings)
+    await session.run_sync(approval.approve, decider, request_id, sent.reason)
     return service.view(await service.row_of(session, caller, request_id))
 
 
 @router.post("/{request_id}/reject", responses=errors(400, 404, 409, 413, 422))
 async def reject_deletion_request(
-    caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
+    request: Request, caller: Admin, session: Session, request_id: uuid.UUID, sent: ApprovalDecision
 ) -> DeletionRequestView:
     """Do not have it carried out: it fails with `request_rejected`. Retrying it has it looked at again."""
-    await approval.reject(session, caller, request_id, sent.reason)
+    decider = approval.Decider.calling(caller, request.app.state.settings)
+    await session.run_sync(approval.reject, decider, request_id, sent.reason)
     return service.view(await service.row_of(session, caller, request_id))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.core.newest import NO_BOUND, newest, walk
 from app.core.rows import AnyRow
@@ -96,8 +97,8 @@ FROM ({_REQUESTS} AND r.id = :id) one
 """)
 
 
-async def find(session: AsyncSession, tenant_id: uuid.UUID, request_id: uuid.UUID) -> AnyRow | None:
-    return (await session.execute(_ONE, {"tenant_id": tenant_id, "id": request_id})).one_or_none()
+def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> AnyRow | None:
+    return session.execute(_ONE, {"tenant_id": tenant_id, "id": request_id}).one_or_none()
 
 
 async def page(

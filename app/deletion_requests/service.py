@@ -4,6 +4,7 @@ import uuid
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from app.auth.caller import Caller
 from app.core.errors import NotFound
@@ -27,7 +28,12 @@ _LOOK = text(
 
 async def row_of(session: AsyncSession, caller: Caller, request_id: uuid.UUID) -> AnyRow:
     """Raises `NotFound`."""
-    row = await repository.find(session, caller.tenant_id, request_id)
+    return await session.run_sync(found, caller.tenant_id, request_id)
+
+
+def found(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> AnyRow:
+    """Raises `NotFound`."""
+    row = repository.find(session, tenant_id, request_id)
     if row is None:
         raise NotFound("There is no such deletion request.", code="deletion_request_not_found")
     return row

@@ -28,7 +28,8 @@ async def register(session: AsyncSession, caller: Caller, settings: Settings, se
     """Raises `InvalidInput` (dataset_unknown, holdout_missing, unknown_target, loss_weights_unknown,
     gates_unknown_task, url_not_allowed, origin_unknown), `Forbidden` (approval_loosened) and `Conflict`
     (dataset_not_ready, model_exists, model_destroyed)."""
-    if not caller.is_admin and loosens(sent.policy.model_dump(), settings):
+    looser = loosens(sent.policy.model_dump(), settings)
+    if looser and not caller.is_admin:
         raise Forbidden(
             "policy.approval would let more be forgotten without a person's word than the service's settings "
             "do. Ask for less, or have a key of the scope admin register the model.",
@@ -56,8 +57,9 @@ async def register(session: AsyncSession, caller: Caller, settings: Settings, se
     )
     if model_id is None:
         raise Conflict(f"There is a model named {sent.name} already.", code="model_exists")
+    told = {"approval_loosened": sent.policy.approval.model_dump(exclude_none=True)} if looser else {}
     await session.execute(
-        audit_entry(caller.tenant_id, caller.actor, "model.create", model_id, caller.request_id)
+        audit_entry(caller.tenant_id, caller.actor, "model.create", model_id, caller.request_id, **told)
     )
     if checkpoint_url:
         await _expect_from_url(session, caller, model_id)

@@ -6,8 +6,11 @@ import time
 import uuid
 from typing import Any
 
+from typer.testing import CliRunner
+
+from app.admin import cli
 from tests.acceptance.conftest import NETWORK, RECIPE, TASKS, Service, make_sample
-from tests.acceptance.plain_http import Client, Refused
+from tests.acceptance.plain_http import Refused
 
 
 def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) -> None:
@@ -32,10 +35,10 @@ def test_a_person_rejects_a_candidate_and_approves_the_next(service: Service) ->
     made = client.post("/v1/deletion-requests", {"model": name, "instances": sample.ids[:90], "tasks": "all"})
     url = f"/v1/deletion-requests/{made['id']}"
     assert made["status"] == "awaiting_approval"  # more than half of the supervision
-    key = client.post("/v1/api-keys", {"name": "officer", "scopes": ["admin"]})["key"]
-    officer = Client(service.url, key)
-    officer.post(f"{url}/approve", {"reason": "the whole school has left"})
-    officer.close()
+    approve = ["approve", made["id"], "--reason", "the whole school has left"]
+    address = service.deployment.environment["LETHE_DATABASE_URL"]
+    approved = CliRunner().invoke(cli, approve, env={"LETHE_DATABASE_URL": address})
+    assert approved.exit_code == 0, approved.output
     assert client.follow(url, lambda _: None)["status"] == "needs_review"
     job = client.get(f"/v1/jobs/{client.get(url)['job']}")
     assert [(rung["rung"], rung["result"]) for rung in job["rungs"]] == [

@@ -67,12 +67,54 @@ async def test_from_a_tenant_to_a_key_and_back(command: CliRunner, app: FastAPI,
     ]
 
 
+@pytest.mark.anyio
+async def test_the_operator_decides_where_there_is_one_administrator(
+    command: CliRunner, app: FastAPI, world: World
+) -> None:
+    world.tenant("other")
+    world.ready_model()
+    url = "/v1/deletion-requests"
+    assert command.invoke(cli, ["set-quota", "acme", "--instances-per-day", "5"]).exit_code == 0
+    async with calling(app, world.key("acme", "admin")) as client:
+        asked = []
+        for k in range(2):
+            instances = [f"scan-{n}" for n in range(8 * k, 8 * k + 8)]
+            sent = {"model": "reader", "instances": instances, "tasks": "all"}
+            asked.append((await client.post(url, json=sent)).json())
+        assert [made["status"] for made in asked] == ["awaiting_approval"] * 2
+        good, bad = (made["id"] for made in asked)
+        own = await client.post(f"{url}/{good}/approve", json={"reason": "I say so"})
+        assert own.json()["code"] == "own_request"
+        await asyncio.gather(*app.state.background)
+        for said in (["approve", good, "--reason", "the school has left"], ["reject", bad, "--reason", "no"]):
+            done = command.invoke(cli, said)
+            assert (done.exit_code, done.output) == (0, "")
+            twice = command.invoke(cli, said)
+            assert (twice.exit_code, "nothing of it waits" in twice.stderr) == (1, True)
+        shown = [(await client.get(f"{url}/{made['id']}")).json() for made in asked]
+    assert [one["status"] for one in shown] == ["queued", "failed"]
+    assert [one["approval"]["by"] for one in shown] == ["operator"] * 2
+    audited = world.rows(
+        "SELECT actor, action, data ->> 'reason' AS reason FROM audit_log"
+        " WHERE action LIKE 'deletion_request.%ct' OR action LIKE '%.approve' ORDER BY id"
+    )
+    assert [tuple(row) for row in audited] == [
+        ("operator", "deletion_request.approve", "the school has left"),
+        ("operator", "deletion_request.reject", "no"),
+    ]
+    assert command.invoke(cli, ["approve", good, "--reason", " "]).exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["create-key", "nobody", "--name", "x", "--scope", "admin"], "There is no tenant named nobody"),
         (["allow-root", "nobody", "file:///x"], "There is no tenant named nobody"),
         (["revoke-key", "000000000000"], "There is no key"),
+        (
+            ["approve", "00000000-0000-0000-0000-000000000000", "--reason", "x"],
+            "There is no deletion request",
+        ),
     ],
 )
 def test_refusals_are_one_sentence(command: CliRunner, arguments: list[str], says: str) -> None:

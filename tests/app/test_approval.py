@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -228,6 +229,91 @@ async def test_a_rotated_key_is_the_same_hand(client: httpx.AsyncClient, app: Fa
     assert (refused.status_code, refused.json()["code"]) == (403, "own_request")
 
 
+async def _may_approve(client: httpx.AsyncClient, request_id: str) -> bool:
+    answer = await client.post(f"{URL}/{request_id}/approve", json={"reason": "so"})
+    assert (answer.status_code, answer.json().get("code")) in ((200, None), (403, "own_request"))
+    return answer.status_code == 200
+
+
+def _a_day_goes_by(world: World) -> None:
+    """For every key there is."""
+    world.run("UPDATE api_keys SET created_at = created_at - interval '25 hours'")
+
+
+async def _key_of(client: httpx.AsyncClient, *scopes: str) -> dict[str, str]:
+    made = await client.post("/v1/api-keys", json={"name": "second", "scopes": list(scopes)})
+    assert made.status_code == 201, made.text
+    key: dict[str, str] = made.json()
+    return key
+
+
+async def test_a_key_that_the_asker_made_is_the_same_hand_while_it_is_new(
+    client: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_model()
+    asked = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    second = await _key_of(client, "admin")
+    first = (await client.get("/v1/api-keys")).json()["data"][1]
+    assert (second["made_by"], first["made_by"]) == (first["id"], None)
+    async with calling(app, second["key"]) as other:
+        third = await _key_of(other, "admin")
+        for key in (second, third):
+            async with calling(app, key["key"]) as hand:
+                refused = await hand.post(f"{URL}/{asked}/approve", json={"reason": "my other hand"})
+            problem = refused.json()
+            assert (refused.status_code, problem["code"]) == (403, "own_request")
+            until = datetime.fromisoformat(problem["may_approve_from"])
+            # The link of the chain that breaks first: the second key is older than the third.
+            assert until == datetime.fromisoformat(second["created_at"]) + timedelta(hours=24)
+            assert problem["may_approve_from"] in problem["detail"]
+            assert "another administrator" in problem["detail"]
+            assert "python -m app.admin approve" in problem["detail"]
+        rejected = await other.post(f"{URL}/{asked}/reject", json={"reason": "may be said by any hand"})
+        assert rejected.status_code == 200
+        asked = (await client.post(f"{URL}/{asked}/retry")).json()["id"]
+        _a_day_goes_by(world)
+        assert await _may_approve(other, asked)
+
+
+async def test_who_made_a_key_does_not_approve_of_what_it_asks_for_while_it_is_new(
+    client: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_model()
+    made = await _key_of(client, "requests:write")
+    async with calling(app, made["key"]) as program:
+        asked = (await program.post(URL, json=asking(*range(6)))).json()["id"]
+    assert not await _may_approve(client, asked)
+    _a_day_goes_by(world)
+    assert await _may_approve(client, asked)
+
+
+async def test_the_key_of_another_is_the_hand_of_who_rotated_it(
+    client: httpx.AsyncClient, another: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_model()
+    asked = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    colleagues = (await client.get("/v1/api-keys")).json()["data"][0]["id"]
+    taken = (await client.post(f"/v1/api-keys/{colleagues}/rotate", json={})).json()
+    async with calling(app, taken["key"]) as successor:
+        assert not await _may_approve(successor, asked)
+        assert not await _may_approve(another, asked)  # nobody can tell whose it is
+        _a_day_goes_by(world)
+        assert await _may_approve(successor, asked)
+
+
+async def test_how_long_a_key_is_new_is_the_operators_to_say(
+    client: httpx.AsyncClient, app: FastAPI, world: World
+) -> None:
+    world.ready_model()
+    asked = (await client.post(URL, json=asking(*range(6)))).json()["id"]
+    second = await _key_of(client, "admin")
+    world.run("UPDATE api_keys SET created_at = created_at - interval '2 hours'")
+    async with calling(app, second["key"]) as hand:
+        assert not await _may_approve(hand, asked)
+        app.state.settings = app.state.settings.model_copy(update={"approval_key_hours": 1})
+        assert await _may_approve(hand, asked)
+
+
 async def test_what_nobody_decides_on_fails_in_time_and_may_be_retried(
     client: httpx.AsyncClient, world: World, relay: sessionmaker[Session]
 ) -> None:
@@ -273,3 +359,23 @@ async def test_only_an_administrator_may_let_more_go_without_a_word(
         assert made.status_code == 201, made.text
     looser = model | {"name": "other", "policy": {"approval": {"share": 1}}}
     assert (await client.post("/v1/models", json=looser)).status_code == 201
+    told = world.rows("SELECT data FROM audit_log WHERE action = 'model.create' ORDER BY id")
+    assert [row.data for row in told] == [{}, {"approval_loosened": {"share": 1.0}}]
+
+
+async def test_not_even_an_administrator_lets_more_go_of_a_model_that_is_there(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    model_id = world.ready_model()
+    looser = {"approval": {"share": 1, "window_share": 1}}
+    clock = {"quarantine_after": 7, "delete_after": 23}
+    refused = await client.put("/v1/models/reader/retention", json=clock | looser)
+    assert (refused.status_code, refused.json()["code"]) == (422, "validation_error")
+    assert (await client.put("/v1/models/reader/retention", json=clock)).status_code == 200
+    assert not world.run("SELECT policy ? 'approval' FROM registered_models WHERE id = :id", id=model_id)
+    again = {"name": "reader", "network": {"kind": "mlp", "inputs": 64, "hidden": [8]}, "dataset": "scans"}
+    again |= {"tasks": [{"name": "digit", "kind": "classification", "outputs": 10}]}
+    again |= {"recipe": {"learning_rate": 0.01, "epochs": 1}, "policy": looser}
+    taken = await client.post("/v1/models", json=again)
+    assert (taken.status_code, taken.json()["code"]) == (409, "model_exists")
+    assert (await client.post(URL, json=asking(*range(6)))).json()["status"] == "awaiting_approval"
