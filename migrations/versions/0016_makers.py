@@ -1,4 +1,5 @@
-"""Of each API key, the key that made it. Nobody knows who made those that are there.
+"""Of each API key, the key that made it. Nobody knows who made those that are there, nor those that processes
+from before it go on making until they are replaced.
 
 Revision: 0016
 """
