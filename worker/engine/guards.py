@@ -54,7 +54,8 @@ def guarded_gradients(
     kept = torch.zeros(size, dtype=shared[0].dtype, device=shared[0].device)
     gone = kept.new_zeros(len(columns), size)
     rest: list[Tensor | None] = [None] * len(others)
-    for part in parts:
+
+    def follow(part: PartPulls) -> None:
         pulls = [] if part.retain is None else [(kept, part.retain)]
         rows = zip(gone, columns, strict=True)
         pulls += [(row, part.forget[column]) for row, column in rows if column in part.forget]
@@ -68,6 +69,10 @@ def guarded_gradients(
                 if added is not None:
                     before = rest[index]
                     rest[index] = added if before is None else before + added
+
+    for part in parts:
+        follow(part)
+        del part  # with all that was computed for it, before the next one is
     total = kept + orthogonalize(subspaces.outside(gone, columns), kept)
     pieces = torch.split(total, [parameter.numel() for parameter in shared])
     bent = [piece.view_as(like) for piece, like in zip(pieces, shared, strict=True)]

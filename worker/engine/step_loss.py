@@ -39,6 +39,15 @@ class PartLoss:
         return self.retain + self.forget.sum()
 
 
+@dataclass(frozen=True)
+class Aims:
+    """What divergences are taken from, per task (f + r, …): z^κ of forget instances, then z^O of retained
+    ones; and the original's losses of the latter, (r, T), if there are any."""
+
+    answers: Mapping[str, Tensor]
+    losses: Tensor | None
+
+
 class StepLoss:
     """The losses of one run. It remembers the last loss of every forget instance, for their ranks."""
 
@@ -64,11 +73,27 @@ class StepLoss:
         """(F, T), last seen; it may be written to."""
         return self._table.losses
 
+    def aims(self, part: StepPart, batch: Batch) -> Aims:
+        """Ask before the network computes the part: what the original needs is then free again. In the
+        outputs' type, on the device, wherever and however the teacher is held."""
+        count = len(part.positions)
+        if count == 0:
+            return Aims(*self._original.of(part.kept, batch, 0))
+        taught = {
+            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
+            for name, values in self._teacher.items()
+        }
+        if len(part.kept) == 0:
+            return Aims(taught, None)
+        fresh, had = self._original.of(part.kept, batch, count)
+        return Aims({name: torch.cat([taught[name], fresh[name]]) for name in fresh}, had)
+
     def of(
         self,
         part: StepPart,
         batch: Batch,
         outputs: Mapping[str, Tensor],
+        aims: Aims,
         retained: Tensor | None,
         counts: StepCounts,
     ) -> PartLoss:
@@ -81,9 +106,8 @@ class StepLoss:
         # better than the original knew them: for these, staying as they are is enough.
         # Nor is what is retained taught anything new: only a loss above the original's is one.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
-        aims, had = self._aims(part, batch)
         losses = instance_losses(self._tasks, outputs, batch)
-        far = instance_divergences(self._tasks, outputs, aims)
+        far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
             keep, forget = far, self._forget(part.positions, losses, far, counts)
         elif count == 0:
@@ -110,19 +134,3 @@ class StepLoss:
         distance = forget_distances(losses, targets, divergences, self._rulers)
         staying = self._staying[positions]
         return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * self._weights
-
-    def _aims(self, part: StepPart, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor | None]:
-        """What divergences are taken from: z^κ of forget instances, then z^O of retained ones; and the losses
-        of the latter, (r, T), if there are any. On the device, in the outputs' type, wherever and however the
-        teacher is held."""
-        count = len(part.positions)
-        if count == 0:
-            return self._original.of(part.kept, batch, 0)
-        taught = {
-            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
-            for name, values in self._teacher.items()
-        }
-        if len(part.kept) == 0:
-            return taught, None
-        fresh, had = self._original.of(part.kept, batch, count)
-        return {name: torch.cat([taught[name], fresh[name]]) for name in fresh}, had

@@ -5,6 +5,7 @@ f is the number of forget instances of a part, r of retained ones, T of tasks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -40,6 +41,15 @@ def split_step(positions: Tensor, kept: Tensor, most: int, *, apart: bool) -> Se
         return [StepPart(positions, kept)]
     forget = [StepPart(some, kept[:0]) for some in in_parts(positions, most)]
     return [*forget, *(StepPart(positions[:0], some) for some in in_parts(kept, most))]
+
+
+def with_places(parts: Sequence[StepPart]) -> Sequence[tuple[StepPart, slice]]:
+    """Each with where its instances are among all of the step."""
+    ends = accumulate(len(part.positions) + len(part.kept) for part in parts)
+    return [
+        (part, slice(end - len(part.positions) - len(part.kept), end))
+        for part, end in zip(parts, ends, strict=True)
+    ]
 
 
 def count_step(retained: Tensor, forget: int, device: torch.device) -> StepCounts:

@@ -6,7 +6,7 @@ of retaining, the rate and the ratio are one setting for everything, chosen on d
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from math import ceil
 from typing import Any
@@ -25,7 +25,7 @@ from worker.engine.parameters import split_parameters
 from worker.engine.room import Room, in_parts, room_to_train
 from worker.engine.rows import RowStream
 from worker.engine.step_loss import PartLoss, StepLoss
-from worker.engine.step_parts import count_step, split_step
+from worker.engine.step_parts import StepPart, count_step, split_step, with_places
 from worker.engine.supervision import Task, instance_losses
 from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_subspaces
 from worker.engine.trust_region import Guards, TrustRegion
@@ -160,7 +160,7 @@ class Unlearning:
         and nothing else changes that another attempt with a smaller one would not put right."""
         positions, kept = self._forget_stream.batch(self.done), self._retain_stream.batch(self.done)
         guarded = self.region.guarded and len(self._shared) > 0
-        parts = split_step(positions, kept, most, apart=guarded)
+        parts = with_places(split_step(positions, kept, most, apart=guarded))
         rows = torch.cat([self._rows[positions], kept])
         retained = self._retained_rows[rows]
         counts = count_step(retained, len(positions), self._device)
@@ -170,26 +170,25 @@ class Unlearning:
         subspaces = self._engage_guards(most) if guarded else None
         observed: list[Tensor] = []
 
-        def losses() -> Iterator[tuple[PartLoss, Outputs, Outputs, Tensor]]:
-            """Per part: its losses, the outputs, what the losses know of them, and what the part retains."""
-            first = 0
-            for part in parts:
-                mine = slice(first, first := first + len(part.positions) + len(part.kept))
-                batch = self._data.fetch(rows[mine]).to(self._device)
-                outputs = answers(self.network, batch.inputs, self._precision)
-                felt = _cut(outputs) if guarded and len(part.positions) else outputs
-                keeps = len(part.kept) or bool(retained[mine].any())
-                asked = retained[mine].to(self._device) if keeps else None
-                loss = self._loss.of(part, batch, felt, asked, counts)
-                if loss.seen is not None:
-                    observed.append(loss.seen)
-                yield loss, outputs, felt, retained[mine]
+        def losses(part: StepPart, mine: slice) -> tuple[PartLoss, Outputs, Outputs, Tensor]:
+            """Its losses, the outputs, what the losses know of them, and what the part retains."""
+            batch = self._data.fetch(rows[mine]).to(self._device)
+            aims = self._loss.aims(part, batch)
+            outputs = answers(self.network, batch.inputs, self._precision)
+            felt = _cut(outputs) if guarded and len(part.positions) else outputs
+            keeps = len(part.kept) or bool(retained[mine].any())
+            asked = retained[mine].to(self._device) if keeps else None
+            loss = self._loss.of(part, batch, felt, aims, asked, counts)
+            if loss.seen is not None:
+                observed.append(loss.seen)
+            return loss, outputs, felt, retained[mine]
 
+        # Nothing of a part is held on to when the next one's turn comes.
         if subspaces is None:
-            for loss, _, _, _ in losses():
-                loss.total().backward()  # type: ignore[no-untyped-call]
+            for part, mine in parts:
+                losses(part, mine)[0].total().backward()  # type: ignore[no-untyped-call]
         else:
-            pulls = (self._pulls(*found) for found in losses())
+            pulls = (self._pulls(*losses(part, mine)) for part, mine in parts)
             bent = guarded_gradients(pulls, subspaces, self._named, self._shared, self._heads)
             for parameter, gradient in zip(self._parameters, bent, strict=True):
                 parameter.grad = gradient
