@@ -28,6 +28,10 @@ _PASSED_ON = (
     "sha256",
     "date",
     "instances",
+    "child",
+    "hold",
+    "audit",
+    "method",
 )
 
 
