@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import create_engine, make_url, text
 
 from migrations import upgrade
+from tests.told_moves import tell_of_every_move
 
 PASSWORD = "test-password"
 TEMPLATE = "lethe_template"
@@ -46,6 +47,8 @@ def build_template(superuser_url: str) -> None:
     engine = create_engine(_named(superuser_url, TEMPLATE))
     with engine.begin() as connection:
         upgrade(connection)
+        for statement in tell_of_every_move():
+            connection.execute(text(statement))
         for role in ("lethe_app", "lethe_relay", "lethe_worker"):
             connection.execute(text(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'"))
     engine.dispose()

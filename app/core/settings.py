@@ -1,10 +1,20 @@
-"""Everything an operator can set, by environment variables that begin with LETHE_."""
+"""Everything an operator can set: environment variables that begin with LETHE_, or files of those names.
 
+The files lie in the folder that LETHE_SECRETS_FOLDER names, as orchestrators mount secrets: LETHE_SIGNING_KEY
+there, in upper or lower case, holds what the variable would. A variable that is set wins.
+"""
+
+import os
 from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.core.regulations import REGULATIONS, Regulation
 
@@ -152,6 +162,20 @@ class Settings(BaseSettings):
     statement_timeout_seconds: float = 30.0
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As pydantic-settings asks for them, the first that knows a value wins."""
+        folder = os.environ.get("LETHE_SECRETS_FOLDER")
+        files = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder else ()
+        return init_settings, env_settings, *files
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Sequence
 
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,7 @@ from app.core.instances import NamedInstances
 from app.core.logging import get_logger
 from app.core.rows import AnyRow
 from app.core.settings import Settings
+from app.core.wire import InstanceId
 from app.deletion_requests.targets import hash_key_changed
 from app.opendsr.identities import Identity, looked_up
 from app.outbound.addresses import read_listed
@@ -65,6 +67,12 @@ async def from_table(
     return NamedInstances(found, len(found) // 32)
 
 
+class _Answer(BaseModel):
+    """Members that we do not know are passed over."""
+
+    instances: list[InstanceId]
+
+
 class Resolver:
     """The operator's, asked by a few calls at a time: each holds a connection to the database meanwhile, and
     a slow resolver must not take those of all others."""
@@ -74,7 +82,7 @@ class Resolver:
         self._sender = Sender(read_listed("0.0.0.0/0, ::/0"))
         self._asking = 0
 
-    async def ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+    async def ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str]:
         """The instances that any of the identities stands for. Raises `Unavailable`."""
         if self._asking >= AT_ONCE:
             raise _unresolved("busy")
@@ -84,7 +92,7 @@ class Resolver:
         finally:
             self._asking -= 1
 
-    async def _ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str | int]:
+    async def _ask(self, settings: Settings, dataset: str, identities: Sequence[Identity]) -> list[str]:
         asked = {
             "dataset": dataset,
             "identities": [
@@ -106,16 +114,13 @@ class Resolver:
         return _read(answer.body)
 
 
-def _read(body: bytes) -> list[str | int]:
+def _read(body: bytes) -> list[str]:
+    """What is wrong with it is nothing that the controller could mend."""
     try:
-        instances = json.loads(body)["instances"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        instances = _Answer.model_validate_json(body).instances
+    except ValidationError:
         raise _unresolved("answer_unreadable") from None
-    if not isinstance(instances, list) or not all(
-        isinstance(one, (str, int)) and not isinstance(one, bool) for one in instances
-    ):
-        raise _unresolved("answer_unreadable")
-    return list(dict.fromkeys(instances))
+    return list(dict.fromkeys(map(str, instances)))
 
 
 def _unresolved(reason: str) -> Unavailable:

@@ -31,6 +31,10 @@ _PASSED_ON = (
     "scopes",
     "made_by",
     "rotated_from",
+    "child",
+    "hold",
+    "audit",
+    "method",
 )
 
 

@@ -48,6 +48,7 @@ def test_a_request_from_a_file_until_it_has_ended(run: Run, tmp_path: Path) -> N
     with ScriptedServer(*replies) as server:
         status, out, err = run(server.url, "request", *named)
     assert (status, "version 2 behaves as if" in out, ID in err) == (0, True, True)
+    assert "100 %" in err, "there is a bar, and it has come to its end"
     sent = json.loads(server.heard[0].body)
     assert sent == {"model": "m", "tasks": ["depth", "normal"], "instances": ["a", "b"]}
     with ScriptedServer(said(202, REQUEST), said(200, REQUEST | {"status": "failed"})) as server:
@@ -117,7 +118,10 @@ def test_versions_that_disagree_are_told(run: Run) -> None:
 def test_what_is_badly_written_is_sent_nowhere(run: Run, arguments: tuple[str, ...]) -> None:
     with ScriptedServer(said(200, REQUEST)) as server:
         status, out, err = run(server.url, *arguments)
-    assert (status, out, bool(err), server.heard) == (2, "", True, [])
+        assert (status, out, bool(err)) == (2, "", True)
+        status, out, err = run(server.url, *arguments, "--json")
+    assert (status, json.loads(out)["error"]["code"], bool(err)) == (2, "badly_written", True)
+    assert server.heard == []
 
 
 def test_watching_ends_with_one_document(run: Run) -> None:

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from app.core.settings import Settings
 from app.relay.courier import Courier
+from app.webhooks.retrying import MOST_ATTEMPTS
 from tests.app.conftest import calling
 from tests.app.world import World
 from tests.opendsr.conftest import DOMAIN
@@ -354,6 +355,74 @@ async def test_the_operators_resolver_is_asked_in_place_of_the_table(
     for refused in (nonsense, away):
         assert (refused.status_code, refused.json()["code"]) == (503, "resolver_unavailable")
     assert world.run("SELECT count(*) FROM opendsr_requests") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b'{"instances": ["scan-5", 5, "5"], "more": 1}', ["unknown_instance", 400]),
+        (b'{"instances": []}', ["completed", 201]),
+        (b'{"instances": [true]}', ["resolver_unavailable", 503]),
+        (b'{"instances": [""]}', ["resolver_unavailable", 503]),
+        (b'{"instances": ["\\ud800"]}', ["resolver_unavailable", 503]),
+        (b'{"instances": ["' + b"x" * 300 + b'"]}', ["resolver_unavailable", 503]),
+        (b'{"instances": ' + b"[" * 100_000, ["resolver_unavailable", 503]),
+        (b'["instances"]', ["resolver_unavailable", 503]),
+        (b"9" * 5000, ["resolver_unavailable", 503]),
+        (b"\xff\x00", ["resolver_unavailable", 503]),
+        (b"", ["resolver_unavailable", 503]),
+    ],
+    ids=str,
+)
+async def test_whatever_the_resolver_answers_the_controller_is_not_told_to_mend_it(
+    app: FastAPI, client: httpx.AsyncClient, world: World, settings: Settings, body: bytes, outcome: list[Any]
+) -> None:
+    world.ready_model()
+
+    def resolve(handler: BaseHTTPRequestHandler, nth: int) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with Receiver(resolve) as resolver:
+        app.state.settings = Settings(**settings.model_dump() | {"opendsr_resolver_url": resolver.url})
+        sent = erasure()
+        answer = await client.post(REQUESTS, json=sent)
+    told = answer.json()
+    if answer.status_code == 201:
+        told = (await client.get(f"{REQUESTS}/{sent['subject_request_id']}")).json()
+    assert [told.get("code", told.get("request_status")), answer.status_code] == outcome
+    assert world.run("SELECT count(*) FROM deletion_requests") == 0
+
+
+async def test_a_resolver_that_sends_on_is_not_followed(
+    app: FastAPI, client: httpx.AsyncClient, world: World, settings: Settings
+) -> None:
+    """Its token would go where it points."""
+    world.ready_model()
+    with Receiver() as elsewhere, Receiver(status(307, location=elsewhere.url)) as resolver:
+        token = {"opendsr_resolver_url": resolver.url, "opendsr_resolver_token": "operators-own"}
+        app.state.settings = Settings(**settings.model_dump() | token)
+        assert (await client.post(REQUESTS, json=erasure())).json()["code"] == "resolver_unavailable"
+        assert (len(resolver.received), elsewhere.received) == (1, [])
+
+
+@pytest.mark.parametrize("code", [410, 500])
+async def test_a_callback_is_given_up_at_once_when_it_is_gone_and_else_after_ten_attempts(
+    client: httpx.AsyncClient, world: World, receiver: Receiver, courier: Courier, code: int
+) -> None:
+    world.ready_model()
+    await upload(client, "scan-1")
+    receiver.answer = status(code)
+    await client.post(REQUESTS, json=erasure(status_callback_urls=[receiver.url]))
+    attempts = 1 if code == 410 else MOST_ATTEMPTS
+    for attempt in range(1, attempts + 1):
+        wait_until(lambda attempt=attempt: world.run("SELECT attempts FROM opendsr_callbacks") == attempt)
+        world.run("UPDATE opendsr_callbacks SET next_attempt_at = now()")
+        courier.wake()
+    assert world.run("SELECT given_up_at IS NOT NULL FROM opendsr_callbacks")
+    assert len(receiver.received) == attempts
 
 
 async def test_without_a_certificate_there_is_no_door(app: FastAPI, client: httpx.AsyncClient) -> None:

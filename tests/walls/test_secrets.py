@@ -1,11 +1,13 @@
 """Secrets come from files and the environment: they are in no log line and no row."""
 
 import logging
+import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -92,6 +94,42 @@ async def test_no_log_line_and_no_row_holds_a_secret(
     for secret in secrets:
         assert secret not in told
         assert secret not in rows
+
+
+def test_what_is_a_secret_by_its_name_is_declared_as_one() -> None:
+    """And so is hidden, and looked for above."""
+    secret = re.compile(r"(^|_)(key|keys|token|password|secret)$")
+    named = {name: field for name, field in Settings.model_fields.items() if secret.search(name)}
+    assert len(named) > 6
+    plain = {name for name, field in named.items() if "SecretStr" not in str(field.annotation)}
+    assert plain == {"old_hash_keys"}
+    assert OldHashKey.model_fields["key"].annotation is SecretStr
+
+
+def test_secrets_come_from_files_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LETHE_")]:
+        monkeypatch.delenv(name)
+    written = {
+        "lethe_database_url": "postgresql://lethe_app@db/lethe",
+        "LETHE_HASH_KEY": KEYS["hash_key"],
+        "lethe_old_hash_keys": '[{"id": "k0", "key": "' + KEYS["signing_key"] + '"}]',
+        "lethe_signing_key": KEYS["signing_key"],
+        "lethe_webhook_key": KEYS["webhook_key"],
+    }
+    for name, text in written.items():
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setenv("LETHE_SECRETS_FOLDER", str(tmp_path))
+    monkeypatch.setenv("LETHE_BROKER_URL", "redis://broker/0")
+    monkeypatch.setenv("LETHE_STORAGE_URL", f"file://{tmp_path}")
+    monkeypatch.setenv("LETHE_WEBHOOK_KEY", "")  # not of this process
+    settings = Settings()
+    assert settings.hash_key.get_secret_value() == KEYS["hash_key"]
+    assert settings.signing_key == SecretStr(KEYS["signing_key"])
+    assert [old.id for old in settings.old_hash_keys] == ["k0"]
+    assert settings.webhook_key == SecretStr("")
+    monkeypatch.delenv("LETHE_SECRETS_FOLDER")
+    with pytest.raises(ValidationError, match="hash_key"):
+        Settings()
 
 
 def _values(settings: Settings) -> list[str]:

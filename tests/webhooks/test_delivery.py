@@ -178,6 +178,18 @@ async def test_a_redirect_is_not_followed(
         assert inner.received == []
 
 
+async def test_a_name_that_leads_within_is_told_nothing(
+    client: httpx.AsyncClient, world: World, courier: Courier
+) -> None:
+    """By the system's resolver, and the courier's own list of what may be reached."""
+    world.ready_model()
+    with Receiver() as inner:
+        await make(client, f"https://localhost:{inner.port}/", "request.queued")
+        await request(client)
+        wait_until(lambda: deliveries(world)[0].last_error is not None)
+        assert deliveries(world)[0].last_error == "not_allowed"
+
+
 async def test_a_receiver_that_never_ends_its_answer_holds_up_nobody_else(
     client: httpx.AsyncClient, world: World, settings: Settings
 ) -> None:

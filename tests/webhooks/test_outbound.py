@@ -192,6 +192,24 @@ async def test_no_more_of_an_answer_is_read_than_the_limit_allows() -> None:
         assert hung_up.wait(60)
 
 
+async def test_a_body_that_comes_drop_by_drop_ends_with_the_time() -> None:
+    """Each wait is short; together they would take minutes."""
+    enough = threading.Event()
+
+    def drip(handler: object, nth: int) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n")  # type: ignore[attr-defined]
+        while not enough.wait(0.05):
+            handler.wfile.write(b"x")  # type: ignore[attr-defined]
+
+    with Receiver(drip) as receiver:
+        sender = Sender(read_listed("127.0.0.1"))
+        try:
+            with pytest.raises(NotAnswered, match="timeout"):
+                await sender.post(receiver.url, {}, b"", Limits(read=10.0, total=0.5))
+        finally:
+            enough.set()
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"\x00\x01 nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000]
 )

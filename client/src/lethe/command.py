@@ -30,6 +30,7 @@ from lethe.commands import (
     versions,
     webhooks,
 )
+from lethe.commands.speaking import write_document
 from lethe.versions import CLIENT_VERSION
 
 app = typer.Typer(
@@ -75,9 +76,13 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
+    sent = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="lethe")
+        app(args=sent, prog_name="lethe")
     except SystemExit as end:
+        # What is badly written has been told to people by then; `format_message` is that of such an error.
+        if "--json" in sent and (told := getattr(end.__context__, "format_message", None)) is not None:
+            write_document({"error": {"code": "badly_written", "detail": told()}})
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:  # of `lethe … | head`
         sys.stderr.close()

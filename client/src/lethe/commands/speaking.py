@@ -42,14 +42,18 @@ class Speaker:
     err: Console
 
     def document(self, value: Any) -> None:
-        """The one document of --json."""
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+        write_document(value)
 
     def show(self, value: Any, tell: Callable[[Console], None]) -> None:
         if self.as_json:
             self.document(value)
         else:
             tell(self.out)
+
+
+def write_document(value: Any) -> None:
+    """The one document of --json."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 @contextmanager
