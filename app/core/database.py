@@ -55,8 +55,8 @@ def relay_url(settings: Settings) -> str:
 def owner_engine(url: str, **options: Any) -> Engine:
     """As the owner, for operators' commands. Row-level security shows him every tenant, if he says so.
 
-    What he asks for may take hours, a backup say, so that no answer is waited for in vain: it is for him to
-    end a command."""
+    What he asks for may take hours, as a backup does: silence is no fault then, and it is for him to end a
+    command."""
     arguments = {"connect_timeout": 5, "options": EVERYONE}
     return create_engine(url, connect_args=arguments, **options)
 
