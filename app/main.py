@@ -35,6 +35,8 @@ from app.opendsr.endpoints import router as opendsr
 from app.opendsr.resolving import Resolver
 from app.opendsr.signing import configured_signer
 from app.opendsr.tables import router as identity_tables
+from app.operations.asking_once import AskedOnce
+from app.operations.checks import schema_is_current
 from app.operations.documentation import serve_documentation
 from app.operations.endpoints import router as operations
 from app.operations.queue_metrics import QueueGauges
@@ -119,7 +121,8 @@ async def _lifespan(settings: Settings, calls: Calls, app: FastAPI) -> AsyncIter
     background: set[asyncio.Task[None]] = set()
     app.state.settings = settings
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
-    app.state.queue_gauges = QueueGauges(app.state.sessions)
+    app.state.schema_check = AskedOnce(partial(schema_is_current, app.state.sessions), background)
+    app.state.queue_gauges = AskedOnce(QueueGauges(app.state.sessions).refresh, background)
     app.state.storage = open_storage(settings)
     app.state.storage_probe = StorageProbe(app.state.storage)
     app.state.opendsr_signer = configured_signer(settings)

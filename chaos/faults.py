@@ -14,11 +14,13 @@ from celery import Celery
 from app.core.failpoints import FAILPOINTS
 from app.core.queue import QUEUE, send_wake
 from chaos.damage import NotStruck, flipped, read_only
+from chaos.freezing import frozen, frozen_postgres, signal_all
 from chaos.processes import Program
-from chaos.service import LEASE_SECONDS, Service
+from chaos.service import LEASE_SECONDS, REPLY_SECONDS, Service
 from chaos.stream import Stream
 
 PAST_THE_LEASE = 1.4 * LEASE_SECONDS
+PAST_THE_TIMEOUT = 1.2 * REPLY_SECONDS
 SECONDS_TO_DRAIN = 30.0
 SECONDS_TO_REACH_A_FAILPOINT = 12.0
 WHEN_A_LEASE_IS_LOST = ("reclaim",)
@@ -32,7 +34,7 @@ def kill_worker(service: Service, stream: Stream, random: Random) -> None:
 
 
 def kill_child(service: Service, stream: Stream, random: Random) -> None:
-    _signal_all(_a_busy_worker(service, random).children(), signal.SIGKILL)
+    signal_all(_a_busy_worker(service, random).children(), signal.SIGKILL)
 
 
 def kill_all_workers(service: Service, stream: Stream, random: Random) -> None:
@@ -50,11 +52,13 @@ def kill_relay(service: Service, stream: Stream, random: Random) -> None:
 
 def stop_worker_past_its_lease(service: Service, stream: Stream, random: Random) -> None:
     """And let it go on: by then the job is somebody else's."""
-    _freeze(_a_busy_worker(service, random).tree(), PAST_THE_LEASE)
+    with frozen(_a_busy_worker(service, random).tree()):
+        time.sleep(PAST_THE_LEASE)
 
 
 def stop_relay(service: Service, stream: Stream, random: Random) -> None:
-    _freeze(service.relay.tree(), PAST_THE_LEASE)
+    with frozen(service.relay.tree()):
+        time.sleep(PAST_THE_LEASE)
 
 
 def drain_worker(service: Service, stream: Stream, random: Random) -> None:
@@ -104,6 +108,12 @@ def crash_postgres(service: Service, stream: Stream, random: Random) -> None:
     service.postgres.process.kill()
     service.postgres.process.wait()
     _resume_postgres(service)
+
+
+def freeze_postgres(service: Service, stream: Stream, random: Random) -> None:
+    """Until nobody waits for it any more. Then it goes on with what it had been told, commits among it."""
+    with frozen_postgres(service.postgres):
+        time.sleep(PAST_THE_TIMEOUT)
 
 
 def cut_connections(service: Service, stream: Stream, random: Random) -> None:
@@ -198,6 +208,7 @@ KINDS: dict[str, Fault] = {
         repeat_and_reorder_messages,
         restart_postgres,
         crash_postgres,
+        freeze_postgres,
         cut_connections,
         limit_file_size,
         read_only_storage,
@@ -238,18 +249,6 @@ def _a_busy_worker(service: Service, random: Random) -> Program:
             return random.choice(busy)
         time.sleep(0.02)
     raise NotStruck("no worker was busy")
-
-
-def _signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-
-
-def _freeze(processes: list[psutil.Process], seconds: float) -> None:
-    _signal_all(processes, signal.SIGSTOP)
-    time.sleep(seconds)
-    _signal_all(processes, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from app.admin import create_tenant
+from app.core.database import SECONDS_TO_SAY_SO
 from app.operator_keys import create_key
 from app.standalone.ports import free_port
 from app.standalone.postgres import PostgresServer
@@ -23,9 +24,13 @@ from tests.webhooks.receiver import Receiver
 
 WORKERS = 2
 LEASE_SECONDS = 3.0
+STATEMENT_SECONDS = 4.0
+REPLY_SECONDS = STATEMENT_SECONDS + SECONDS_TO_SAY_SO
+"""How long the service's programs wait for a PostgreSQL that says nothing."""
 SETTINGS = {
     "LETHE_LEASE_SECONDS": str(LEASE_SECONDS),
     "LETHE_SWEEP_SECONDS": "0.3",
+    "LETHE_STATEMENT_TIMEOUT_SECONDS": str(STATEMENT_SECONDS),
     "LETHE_SNAPSHOT_SECONDS": "0.05",
     "LETHE_ORPHAN_SECONDS": "2",
     "LETHE_UPLOAD_SECONDS": "8",

@@ -4,7 +4,7 @@ The API commits once per HTTP request, before the answer leaves (`Session`, in `
 worker and the relay commit through `transaction`, once per unit of work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core import failpoints
+from app.core.reply_timeout import AsyncConnection, Connection
 from app.core.settings import Settings
 
+# What the server is given, beyond the time that a statement may take, to say that it has taken so long.
+SECONDS_TO_SAY_SO = 5.0
 EVERYONE = "-c lethe.everyone=on"
 OUTAGE = (OperationalError, InterfaceError, NoConnectionFree)
 """What a database that is away, busy or restarted causes; anything else that it says is a fault of ours."""
@@ -31,7 +34,8 @@ def async_engine(settings: Settings) -> AsyncEngine:
         pool_timeout=10,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=_connect_args(settings, "lethe-http"),  # migrations know older processes by "lethe-api"
+        # Migrations know older processes by "lethe-api".
+        connect_args=_connect_args(settings, "lethe-http") | {"async_creator_fn": _async_connector(settings)},
     )
     event.listen(engine.sync_engine, "handle_error", _replace_what_fails_a_ping)
     return engine
@@ -49,7 +53,10 @@ def relay_url(settings: Settings) -> str:
 
 
 def owner_engine(url: str, **options: Any) -> Engine:
-    """As the owner, for operators' commands. Row-level security shows him every tenant, if he says so."""
+    """As the owner, for operators' commands. Row-level security shows him every tenant, if he says so.
+
+    What he asks for may take hours, as a backup does: silence is no fault then, and it is for him to end a
+    command."""
     arguments = {"connect_timeout": 5, "options": EVERYONE}
     return create_engine(url, connect_args=arguments, **options)
 
@@ -64,8 +71,15 @@ def sync_engine(settings: Settings, url: str, name: str) -> Engine:
         hide_parameters=True,
         connect_args=_connect_args(settings, name),
     )
+    event.listen(engine, "do_connect", _connector(settings))
     event.listen(engine, "handle_error", _replace_what_fails_a_ping)
     return engine
+
+
+def reply_seconds(settings: Settings) -> float:
+    """How long a server may say nothing before it counts as away. A statement that takes its time is ended by
+    the server itself, earlier, and its end is told."""
+    return settings.statement_timeout_seconds + SECONDS_TO_SAY_SO
 
 
 @contextmanager
@@ -86,6 +100,24 @@ def _replace_what_fails_a_ping(context: ExceptionContext) -> None:
     the ping, psycopg's complains of its transaction status and does not count as closed."""
     if context.is_pre_ping:
         context.is_disconnect = True
+
+
+def _connector(settings: Settings) -> Callable[..., Connection]:
+    def connect(dialect: Any, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Connection:
+        connection = Connection.connect(*arguments, **options)
+        connection.reply_seconds = reply_seconds(settings)
+        return connection
+
+    return connect
+
+
+def _async_connector(settings: Settings) -> Callable[..., Awaitable[AsyncConnection]]:
+    async def connect(*arguments: Any, **options: Any) -> AsyncConnection:
+        connection = await AsyncConnection.connect(*arguments, **options)
+        connection.reply_seconds = reply_seconds(settings)
+        return connection
+
+    return connect
 
 
 def _connect_args(settings: Settings, name: str) -> dict[str, object]:

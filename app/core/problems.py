@@ -122,7 +122,8 @@ def _as_lethe_error(error: Exception) -> LetheError | None:
 
 def database_away(error: Exception) -> LetheError:
     return Unavailable(
-        "The database cannot be reached at the moment; nothing was changed. Try again.",
+        "The database cannot be reached at the moment. Try again: under the same Idempotency-Key nothing is "
+        "done twice.",
         code="database_unavailable",
         headers={"Retry-After": "5"},
     )

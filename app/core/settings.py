@@ -159,7 +159,11 @@ class Settings(BaseSettings):
         description="What a scraper of /metrics sends as its bearer token; without one, no tenant is told of",
     )
     database_pool_size: int = 10
-    statement_timeout_seconds: float = 30.0
+    statement_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="PostgreSQL ends a statement then; one that says nothing five seconds later is away",
+    )
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
 

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 import migrations
 from app.core.errors import Unavailable
 
 
-async def schema_is_current(session: AsyncSession) -> None:
+async def schema_is_current(sessions: async_sessionmaker[AsyncSession]) -> None:
     """The schema is as new as this code or newer. Raises `Unavailable`; SQLAlchemy's errors when the database
     is away."""
-    found = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    async with sessions() as session:
+        found = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar()
     newest, older = _revisions()
     # One that this code does not know was made after it: it goes on working with that.
     if found is None or found in older:

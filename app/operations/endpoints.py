@@ -1,6 +1,5 @@
 """For operators and their machines: liveness, readiness, metrics."""
 
-import asyncio
 from contextlib import suppress
 from typing import Annotated
 
@@ -14,9 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from app.core.errors import Unavailable
 from app.core.metrics import OF_TENANTS
 from app.core.openapi import problems
-from app.operations import checks
 from app.operations.metrics_token import bearer, may_read_of_tenants
 from app.operations.storage_probe import StorageState
+
+# How long a prober or a scraper is kept waiting for the database; theirs lose patience after ten seconds.
+SECONDS = 5.0
 
 router = APIRouter(tags=["Operations"])
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
@@ -47,8 +48,7 @@ async def readyz(request: Request) -> Readiness:
     is told of and does not decide: were it away, no request should be refused because of it."""
     state = request.app.state
     try:
-        async with asyncio.timeout(5), state.sessions() as session:
-            await checks.schema_is_current(session)
+        await state.schema_check.wait(SECONDS)
     except (SQLAlchemyError, TimeoutError) as error:
         raise Unavailable("The database does not answer.", code="database_unavailable") from error
     return Readiness(status="ready", storage=await state.storage_probe.look())
@@ -65,7 +65,8 @@ async def metrics(request: Request, credentials: _Credentials) -> Response:
     only where the operator has set a token, and only to those who send it."""
     state = request.app.state
     of_tenants = may_read_of_tenants(state.settings, credentials)
-    with suppress(SQLAlchemyError):  # the counters are worth having most of all when the database is away
-        await state.queue_gauges.refresh()
+    # The counters are worth having most of all when the database is away.
+    with suppress(SQLAlchemyError, TimeoutError):
+        await state.queue_gauges.wait(SECONDS)
     told = generate_latest() + (generate_latest(OF_TENANTS) if of_tenants else b"")
     return Response(told, media_type=CONTENT_TYPE_LATEST)

@@ -3,7 +3,6 @@
 Every API process reads the same rows: aggregate over instances with max(), not with sum().
 """
 
-import asyncio
 import time
 from typing import Any
 
@@ -20,23 +19,21 @@ _GAUGES = text("SELECT queue_gauges()")
 
 
 class QueueGauges:
-    """Reads the database for scrapers, however many there are and however often they come."""
+    """Reads the database for scrapers, however often they come; one at a time, which `AskedOnce` sees to."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
-        self._reading = asyncio.Lock()
         self._next = 0.0
 
     async def refresh(self) -> None:
         """Unless they were read a moment ago. Raises SQLAlchemy's errors when the database is away."""
-        async with self._reading:
-            if time.monotonic() < self._next:
-                return
-            try:
-                async with self._sessions() as session:
-                    await _refresh(session)
-            finally:
-                self._next = time.monotonic() + SECONDS_BETWEEN_READINGS
+        if time.monotonic() < self._next:
+            return
+        try:
+            async with self._sessions() as session:
+                await _refresh(session)
+        finally:
+            self._next = time.monotonic() + SECONDS_BETWEEN_READINGS
 
 
 async def _refresh(session: AsyncSession) -> None:

@@ -13,8 +13,9 @@ from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import OUTAGE, relay_url, sync_engine
+from app.core.database import OUTAGE, relay_url, reply_seconds, sync_engine
 from app.core.logging import get_logger
+from app.core.reply_timeout import Connection
 from app.core.settings import Settings
 from app.core.signing import configured_signer
 from app.core.storage import open_storage
@@ -56,7 +57,7 @@ class Relay:
         self._journal = Journal(self._sessions, self._storage)
         self._audit_journal = AuditJournal(self._sessions, self._storage)
         self._dispatcher = Dispatcher(self._sessions, sending_client(settings), settings.lease_seconds)
-        self._listener: psycopg.Connection | None = None
+        self._listener: Connection | None = None
         self._broker_backoff = 0.0
         self._broker_rests_until = 0.0
         self._signer = configured_signer(settings)
@@ -211,7 +212,7 @@ class Relay:
             return
         conninfo = make_url(self._url).set(drivername="postgresql").render_as_string(hide_password=False)
         try:
-            self._listener = psycopg.connect(
+            self._listener = Connection.connect(
                 conninfo,
                 autocommit=True,
                 connect_timeout=5,
@@ -222,6 +223,7 @@ class Relay:
                 tcp_user_timeout=15000,
                 options=f"-c statement_timeout={int(self._settings.statement_timeout_seconds * 1000)}",
             )
+            self._listener.reply_seconds = reply_seconds(self._settings)
             self._listener.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error as error:
             self._log.warning("not_listening", error=type(error).__name__)

@@ -10,6 +10,7 @@ KINDS = (
     "crash at publish.after-commit",
     "flip a bit",
     "crash postgres",
+    "freeze postgres",
     "kill api",
     "flush redis",
 )

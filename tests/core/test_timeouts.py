@@ -27,6 +27,7 @@ SECONDS = 60.0
 # Every place that opens a connection to another server, and gives it a timeout there. Those below
 # app/standalone speak to servers of its own, on loopback; migrations/env.py is Alembic's command line.
 PLACES = {
+    ("app/core/database.py", "connect"),
     ("app/core/database.py", "create_async_engine"),
     ("app/core/database.py", "create_engine"),
     ("app/core/object_store.py", "from_url"),
@@ -38,9 +39,9 @@ PLACES = {
     ("migrations/env.py", "create_engine"),
 }
 OPENERS = {
-    "AsyncClient", "AsyncConnection.connect", "AsyncConnectionPool", "Celery", "Client", "ConnectionPool",
-    "HTTPConnection", "Redis", "SMTP", "create_async_engine", "create_connection", "create_engine",
-    "from_url", "open_connection", "psycopg.connect", "urlopen",
+    "AsyncClient", "AsyncConnection.connect", "AsyncConnectionPool", "Celery", "Client",
+    "Connection.connect", "ConnectionPool", "HTTPConnection", "Redis", "SMTP", "create_async_engine",
+    "create_connection", "create_engine", "from_url", "open_connection", "psycopg.connect", "urlopen",
 }  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import create_engine
 
+from app.standalone.postgres import PostgresServer
+from chaos.freezing import frozen_postgres
 from tests.worker.processes import wait_until
 from tests.worker.world import World
 from worker.equipment import Equipment
@@ -105,6 +107,23 @@ def test_a_broken_heartbeat_is_noticed_by_its_age(equipment: Equipment, claim: C
 
     with beating(equipment, claim, 0.6, broken) as heartbeat:
         wait_until(lambda: heartbeat.order is Order.LOST)
+
+
+def test_one_that_hung_renews_nothing_when_its_run_is_over(
+    world: World, equipment: Equipment, claim: Claim, postgres: PostgresServer
+) -> None:
+    """The run waits for one lease and no longer; what the database still had to say comes too late."""
+    before = world.job(claim.job_id).lease_expires_at
+    with ExitStack() as frozen:
+        with beating(equipment, claim, 1.0) as heartbeat:
+            wait_until(lambda: world.job(claim.job_id).lease_expires_at != before)
+            frozen.enter_context(frozen_postgres(postgres))
+            wait_until(lambda: heartbeat.order is Order.LOST)
+        assert heartbeat._thread.is_alive()
+    heartbeat._thread.join(20)
+    assert not heartbeat._thread.is_alive()
+    expired = "SELECT count(*) FROM jobs WHERE lease_expires_at < clock_timestamp()"
+    assert world.rows(expired) == [(1,)]
 
 
 def test_it_beats_while_the_interpreter_is_busy(world: World, equipment: Equipment, claim: Claim) -> None:
