@@ -12,11 +12,13 @@ from pathlib import Path
 import structlog
 import typer
 
+from app.core.links import LINKS
 from app.standalone.postgres import PostgresServer
 from benchmarks.api_fuzzing.stage import on_stage
 from benchmarks.api_fuzzing.throwing import PHASES, Found
 from tests.database import build_template, temporary_database
 
+DECLARED = sum(map(len, LINKS.values()))
 RESULT = Path(__file__).parent.parent / "results" / "api_fuzzing.md"
 
 
@@ -52,6 +54,10 @@ def _report(found: Found, first: int, last: int, examples: int, seconds: float) 
         f"**{len(found.failures)} kinds of failure.** Answers by status: "
         + ", ".join(f"{status}: {number}" for status, number in sorted(found.statuses.items()))
         + ".",
+        "",
+        f"**{found.links.total()} calls went over links**, with what the answer before had named: over"
+        f" {len(found.links)} of the {DECLARED} that the document declares, to"
+        f" {len({target for _, target in found.links})} operations.",
         "",
         "| check | times | failed |",
         "|---|---|---|",
