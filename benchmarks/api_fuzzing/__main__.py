@@ -19,6 +19,7 @@ from benchmarks.api_fuzzing.throwing import PHASES, Found
 from tests.database import build_template, temporary_database
 
 DECLARED = sum(map(len, LINKS.values()))
+WALKS = 4
 RESULT = Path(__file__).parent.parent / "results" / "api_fuzzing.md"
 
 
@@ -31,7 +32,7 @@ def main(cases: int = 10_000, seed: int = 1, examples: int = 40) -> None:
             place = Path(folder) / str(number)
             place.mkdir()
             with temporary_database(postgres.superuser_url) as url:
-                on_stage(url, place, found, seed=number, examples=examples, phases=PHASES)
+                on_stage(url, place, found, seed=number, examples=examples, phases=PHASES, walks=WALKS)
             typer.echo(f"seed {number}: {found.cases} calls, {len(found.failures)} kinds of failure")
             if found.cases >= cases:
                 break

@@ -96,9 +96,19 @@ def throw(
     seed: int,
     examples: int,
     phases: Mapping[str, bool],
+    walks: int = 1,
 ) -> None:
-    """`examples` per operation and phase. `used_key`: the id of the key that calls, which none revokes."""
-    config = SchemathesisConfig.from_dict(_configuration(known, seed, examples, phases, key))
+    """`examples` per operation and phase. `used_key`: the id of the key that calls, which none revokes.
+    `walks`: how often journeys are begun anew. Hypothesis ends them early, and without a word, once it tries
+    a beginning again and is answered otherwise than before; which happens, as what is there has changed."""
+    only_journeys = dict.fromkeys(phases, False) | {"stateful": True}
+    again = [only_journeys] * (walks - 1) if phases["stateful"] else []
+    for number, on in enumerate([phases, *again]):
+        config = SchemathesisConfig.from_dict(_configuration(known, seed + 1000 * number, examples, on, key))
+        _throw_once(url, config, used_key, found)
+
+
+def _throw_once(url: str, config: SchemathesisConfig, used_key: str, found: Found) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
 
     @schema.hook  # type: ignore[untyped-decorator]

@@ -19,17 +19,19 @@ def test_the_api_keeps_what_its_document_says(database: Database, tmp_path: Path
 
 
 def test_it_keeps_it_on_journeys_over_the_links_of_the_document(database: Database, tmp_path: Path) -> None:
-    found = _found(database, tmp_path, examples=12, phases=OVER_LINKS)
-    assert found.links.total() > 150
-    assert len(found.links) > 70
-    assert len({target for _, target in found.links}) > 40
+    found = _found(database, tmp_path, examples=12, phases=OVER_LINKS, walks=2)
+    assert found.links.total() > 200
+    assert len(found.links) > 80
+    assert len({target for _, target in found.links}) > 45
     assert {"use_after_free", "ensure_resource_availability"} <= set(found.checks)
     assert {200, 201, 202, 204, 404, 409} <= set(found.statuses)
 
 
-def _found(database: Database, folder: Path, *, examples: int, phases: Mapping[str, bool]) -> Found:
+def _found(
+    database: Database, folder: Path, *, examples: int, phases: Mapping[str, bool], walks: int = 1
+) -> Found:
     found = Found()
-    on_stage(database.owner_url, folder, found, seed=1, examples=examples, phases=phases)
+    on_stage(database.owner_url, folder, found, seed=1, examples=examples, phases=phases, walks=walks)
     assert not found.errors, found.errors[0]
     assert not found.failures, "\n\n".join(found.failures.values())
     return found
