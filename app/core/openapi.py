@@ -20,6 +20,7 @@ from app.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from app.core.links import add_links
 from app.core.problems import MEDIA_TYPE, Problem, problem_body
 
 ALWAYS = (401, 403, 422, 500, 503)
@@ -131,5 +132,6 @@ def describe(app: FastAPI) -> dict[str, Any]:
                     operation["responses"]["422"] = problems(422)[422]
                 if path not in UNLIMITED:
                     _declare_limits(operation)
+        add_links(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -79,6 +79,9 @@ Name = Annotated[
     Field(description="1 to 128 letters, digits, dots, dashes and underscores"),
 ]
 TaskName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
+Value = TypeVar("Value")
+# Said once more for JSON Schema, where a key that matches no pattern would be fine.
+ByTask = Annotated[dict[TaskName, Value], Field(json_schema_extra={"additionalProperties": False})]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
 Metadata = Annotated[dict[str, Any], AfterValidator(storable)]

@@ -72,7 +72,9 @@ async def create_deletion_request(
     Requests for the same model and method that wait together become one job and one new version.
     """
     settings = request.app.state.settings
-    key = None if dry_run else idempotency.read_key(idempotency_key)
+    key = idempotency.read_key(idempotency_key)
+    if dry_run:
+        key = None
     if key is not None:
         body = await request.body()
         whose = " ".join([request.url.path, *map(str, caller.models or ())])  # never another limit's answer

@@ -108,7 +108,7 @@ class SentRequest(BaseModel):
                 ],
                 "api_version": "2.0",
                 "status_callback_urls": ["https://controller.example.com/opendsr_callbacks"],
-                "extensions": {"opendsr.example.com": {"dataset": "scans", "tasks": "all"}},
+                "extensions": {"opendsr.example.com": {"dataset": "digits", "tasks": "all"}},
             }
         },
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from app.core.wire import Sent, TaskName
+from app.core.wire import ByTask, Sent
 
 Method = Literal["interference_aware", "retrain"]
 Step = Literal["larger_budget", "retrain", "needs_review", "fail"]
@@ -12,7 +12,7 @@ LAST = ("needs_review", "fail")
 LADDER: tuple[Step, ...] = ("larger_budget", "retrain", "needs_review")
 
 Points = Annotated[float, Field(ge=0, le=100)]
-PerTask = Points | dict[TaskName, Points | None] | None
+PerTask = Points | ByTask[Points | None] | None
 Distance = Annotated[float, Field(gt=0, le=0.5)]
 Percent = Annotated[float, Field(ge=0, le=10_000)]
 
@@ -32,10 +32,10 @@ class Gates(Sent):
         description="The same of what earlier requests had forgotten: beyond it that is unlearned again in "
         "the same job, after which forget_excess decides. null: forget_excess alone",
     )
-    retained_loss: Percent | dict[TaskName, Percent | None] | None = Field(
+    retained_loss: Percent | ByTask[Percent | None] | None = Field(
         None, description="Rise of the mean loss on what is retained, in percent of the holdout's loss"
     )
-    membership_auc: Distance | dict[TaskName, Distance | None] | None = Field(
+    membership_auc: Distance | ByTask[Distance | None] | None = Field(
         None,
         description="Distance of the membership AUC from 1/2, to either side, beyond chance. Decides nothing "
         "where chance alone would reach it: 0.1 needs 65 instances on both sides, 0.05 needs 257",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from app.core.wire import Answer, LongText, Moment, Name, Sent, TaskName, storable
+from app.core.wire import Answer, ByTask, LongText, Moment, Name, Sent, TaskName, storable
 from app.registered_models.policy import Policy
 
 AliasName = Annotated[
@@ -46,7 +46,7 @@ class Recipe(Sent):
     weight_decay: float = Field(0.0, ge=0, le=10)
     momentum: float = Field(0.9, ge=0, lt=1)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    loss_weights: dict[TaskName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    loss_weights: ByTask[Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class Origin(Sent):

@@ -12,11 +12,14 @@ from pathlib import Path
 import structlog
 import typer
 
+from app.core.links import LINKS
 from app.standalone.postgres import PostgresServer
 from benchmarks.api_fuzzing.stage import on_stage
 from benchmarks.api_fuzzing.throwing import PHASES, Found
 from tests.database import build_template, temporary_database
 
+DECLARED = sum(map(len, LINKS.values()))
+WALKS = 4
 RESULT = Path(__file__).parent.parent / "results" / "api_fuzzing.md"
 
 
@@ -29,7 +32,7 @@ def main(cases: int = 10_000, seed: int = 1, examples: int = 40) -> None:
             place = Path(folder) / str(number)
             place.mkdir()
             with temporary_database(postgres.superuser_url) as url:
-                on_stage(url, place, found, seed=number, examples=examples, phases=PHASES)
+                on_stage(url, place, found, seed=number, examples=examples, phases=PHASES, walks=WALKS)
             typer.echo(f"seed {number}: {found.cases} calls, {len(found.failures)} kinds of failure")
             if found.cases >= cases:
                 break
@@ -52,6 +55,10 @@ def _report(found: Found, first: int, last: int, examples: int, seconds: float) 
         f"**{len(found.failures)} kinds of failure.** Answers by status: "
         + ", ".join(f"{status}: {number}" for status, number in sorted(found.statuses.items()))
         + ".",
+        "",
+        f"**{found.links.total()} calls went over links**, with what the answer before had named: over"
+        f" {len(found.links)} of the {DECLARED} that the document declares, to"
+        f" {len({target for _, target in found.links})} operations.",
         "",
         "| check | times | failed |",
         "|---|---|---|",

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from tests.app.world import World
 from worker.audit.storing import store_report
 
-INSTANCES = 400
-MODELS = 12
+# The names of the document's examples: whoever sends one of those is to find what it names.
+DATASET = "digits"
+MODELS = ("digit-reader", *(f"digit-reader-{number}" for number in range(1, 12)))
+INSTANCES = [f"scan-{number:04}" for number in range(400)]
 
 
 @dataclass
@@ -28,14 +30,14 @@ class Known:
 def furnish(world: World, url: str, key: str) -> Known:
     known = Known()
     world.tenant("acme", "file:///data")
-    world.ready_dataset(instances=INSTANCES)
-    known.add("dataset", "scans")
-    for number in range(MODELS):
-        known.add("model", f"reader-{number}")
-        _with_line(world, world.ready_model(name=f"reader-{number}"))
+    world.ready_dataset(name=DATASET, instances=INSTANCES)
+    known.add("dataset", DATASET)
+    known.add("model", *MODELS)
+    for name in MODELS:
+        _with_line(world, world.ready_model(name=name, dataset=DATASET))
     known.add("version", 1, 2, "latest")
     known.add("alias", "champion", "latest")
-    known.add("instance", *(f"scan-{number}" for number in range(40)))
+    known.add("instance", *INSTANCES[:40])
     known.add("task", "digit", "parity")
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
         _requests_and_jobs(world, client, known)
@@ -55,13 +57,13 @@ def _with_line(world: World, model: uuid.UUID) -> None:
 def _requests_and_jobs(world: World, client: httpx.Client, known: Known) -> None:
     world.run("UPDATE tenants SET instances_per_day = 0 WHERE id = :t", t=world.tenant())
     for number in range(3):
-        sent = {"model": "reader-0", "instances": [f"scan-{210 + number}"], "tasks": "all"}
+        sent = {"model": MODELS[0], "instances": [INSTANCES[210 + number]], "tasks": "all"}
         known.add("request_id", _posted(client, "/v1/deletion-requests", sent)["id"])
     world.run("UPDATE tenants SET instances_per_day = NULL WHERE id = :t", t=world.tenant())
     ends = ("queued", "running", "failed", "needs_review", "succeeded")
     for number, end in enumerate(ends):
-        sent = {"instances": [f"scan-{100 + number}"], "tasks": "all", "regulation": "gdpr"}
-        made = _posted(client, "/v1/deletion-requests", sent | {"model": f"reader-{number}"})
+        sent = {"instances": [INSTANCES[100 + number]], "tasks": "all", "regulation": "gdpr"}
+        made = _posted(client, "/v1/deletion-requests", sent | {"model": MODELS[number]})
         known.add("request_id", made["id"])
         known.add("job_id", made["job"])
         if end == "queued":
@@ -73,14 +75,14 @@ def _requests_and_jobs(world: World, client: httpx.Client, known: Known) -> None
             world.move_requests(made["job"], end)
             world.finish(made["job"], end)
     of_all = _posted(
-        client, "/v1/deletion-requests", {"dataset": "scans", "instances": ["scan-200"], "tasks": "all"}
+        client, "/v1/deletion-requests", {"dataset": DATASET, "instances": [INSTANCES[200]], "tasks": "all"}
     )
     known.add("request_id", of_all["id"])
 
 
 def _others(world: World, client: httpx.Client, known: Known) -> None:
     for number in range(3):
-        made = _posted(client, "/v1/instance-lists", {"instances": [f"scan-{number}"]})
+        made = _posted(client, "/v1/instance-lists", {"instances": [INSTANCES[number]]})
         known.add("list_id", made["id"])
         made = _posted(client, "/v1/webhooks", {"url": f"https://receiver-{number}.example.com/x"})
         known.add("webhook_id", made["id"])
@@ -88,15 +90,16 @@ def _others(world: World, client: httpx.Client, known: Known) -> None:
         known.add("event_id", delivery["event"])
         made = _posted(client, "/v1/api-keys", {"name": "spare", "scopes": ["requests:read"]})
         known.add("key_id", made["id"])
-        hold = _posted(client, f"/v1/models/reader-{number}/holds", {"reason": "a case"})
+        hold = _posted(client, f"/v1/models/{MODELS[number]}/holds", {"reason": "a case"})
         known.add("hold_id", hold["id"])
     version = world.run("SELECT id FROM model_versions WHERE number = 2 LIMIT 1")
     worker = create_engine(world.settings.worker_database_url.get_secret_value())
     with Session(worker) as session, session.begin():
         known.add("audit_id", store_report(session, version, {"findings": ["nothing was seen"]}))
     worker.dispose()
-    identity = {"identity_type": "email", "identity_value": "jane@example.com"}
-    _posted(client, "/v1/datasets/scans/identities", {"identities": [identity | {"instances": ["scan-300"]}]})
+    identity = {"identity_type": "email", "identity_value": "johndoe@example.com"}
+    table = {"identities": [identity | {"instances": [INSTANCES[300]]}]}
+    _posted(client, f"/v1/datasets/{DATASET}/identities", table)
     for door in ("", "/stub"):
         sent = {
             "regulation": "gdpr",

@@ -15,7 +15,14 @@ from tests.opendsr.certificate import DOMAIN, write_certificate
 
 
 def on_stage(
-    owner_url: str, folder: Path, found: Found, *, seed: int, examples: int, phases: Mapping[str, bool]
+    owner_url: str,
+    folder: Path,
+    found: Found,
+    *,
+    seed: int,
+    examples: int,
+    phases: Mapping[str, bool],
+    walks: int = 1,
 ) -> None:
     settings = _settings(Database(owner_url), folder)
     engine = create_engine(owner_url)
@@ -24,7 +31,17 @@ def on_stage(
         key = world.key("acme", "admin")
         used = str(world.run("SELECT id FROM api_keys"))
         known = furnish(world, served.url, key)
-        throw(served.url, key, known, found, used_key=used, seed=seed, examples=examples, phases=phases)
+        throw(
+            served.url,
+            key,
+            known,
+            found,
+            used_key=used,
+            seed=seed,
+            examples=examples,
+            phases=phases,
+            walks=walks,
+        )
     engine.dispose()
 
 

@@ -74,6 +74,18 @@ async def test_keys_that_cannot_be_kept(client: httpx.AsyncClient, subtests: pyt
             assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
 
 
+async def test_a_dry_run_refuses_the_keys_that_the_request_would_be_refused_for(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    world.ready_model()
+    tried = {"url": PATH, "json": BODY, "params": {"dry_run": True}}
+    refused = await client.post(**tried, headers={"Idempotency-Key": "k" * 256})
+    assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_invalid")
+    assert (await client.post(**tried, headers={"Idempotency-Key": "a-key"})).status_code == 200
+    sent = await client.post(PATH, json=BODY, headers={"Idempotency-Key": "a-key"})
+    assert "idempotent-replayed" not in sent.headers
+
+
 async def test_simultaneous_duplicates_make_one_request(client: httpx.AsyncClient, world: World) -> None:
     world.ready_model()
     headers = {"Idempotency-Key": "a-key"}

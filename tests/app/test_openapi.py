@@ -1,10 +1,12 @@
 """The OpenAPI document is one that a client generator can work with."""
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 
+from app.core.links import LINKS
 from app.core.problems import MEDIA_TYPE
 from app.core.settings import Settings
 from app.main import create_app
@@ -102,3 +104,71 @@ async def test_the_examples_work(client: httpx.AsyncClient, world: World, docume
         assert answer.status_code == status, answer.text
     lookup = schemas["NewLookup"]["example"]
     assert (await client.post("/v1/lookups", json=lookup)).status_code == 200
+
+
+def test_whoever_keeps_to_the_pattern_of_names_is_not_refused_for_another(document: dict[str, Any]) -> None:
+    """JSON Schema lets through what matches no pattern, unless it is told not to; what reads it does not."""
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            assert "patternProperties" not in node or node["additionalProperties"] is False, node
+        for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            walk(part)
+
+    walk(document["components"]["schemas"])
+
+
+def test_every_link_leads_to_a_call_that_takes_what_it_hands_over(document: dict[str, Any]) -> None:
+    called = {operation["operationId"]: (path, operation) for _, path, operation in operations(document)}
+    links = [
+        (source, answer, link)
+        for _, source in called.values()
+        for answer in source["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) == sum(map(len, LINKS.values())) > 100
+    for source, answer, link in links:
+        path, target = called[link["operationId"]]
+        taken = {parameter["name"]: parameter for parameter in target.get("parameters", [])}
+        handed_over = link.get("parameters", {})
+        assert set(handed_over) <= set(taken), link
+        # Which alias is moved to a version is up to the caller.
+        assert set(re.findall(r"{(\w+)}", path)) <= set(handed_over) | {"alias"}, link
+        body = link.get("requestBody", {})
+        for field in body:
+            assert lies_in(document, sent_by(target), f"/{field}"), (link, field)
+        for expression in (*handed_over.values(), *body.values()):
+            assert means_something(document, expression, source, answer), (source["operationId"], link)
+
+
+def means_something(
+    document: dict[str, Any], expression: object, source: dict[str, Any], answer: dict[str, Any]
+) -> bool:
+    if not isinstance(expression, str) or not expression.startswith("$"):
+        return True  # a value as it is
+    place, _, pointer = expression.partition("#")
+    if place == "$response.body":
+        return lies_in(document, answer["content"]["application/json"]["schema"], pointer)
+    if place == "$request.body":
+        return lies_in(document, sent_by(source), pointer)
+    named = [("$request", parameter["in"], parameter["name"]) for parameter in source["parameters"]]
+    return tuple(expression.split(".", 2)) in named
+
+
+def sent_by(operation: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["schema"]
+    return schema
+
+
+def lies_in(document: dict[str, Any], schema: dict[str, Any], pointer: str) -> bool:
+    """Whether something of this schema may have a value there."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/components/schemas/")
+        return lies_in(document, document["components"]["schemas"][name], pointer)
+    if "anyOf" in schema:
+        return any(lies_in(document, each, pointer) for each in schema["anyOf"])
+    if not pointer:
+        return True
+    _, first, *rest = pointer.split("/", 2)
+    inner = schema.get("items") if first.isdigit() else schema.get("properties", {}).get(first)
+    return inner is not None and lies_in(document, inner, "/" + rest[0] if rest else "")
