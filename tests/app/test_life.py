@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy.orm import sessionmaker
 
+from app.registered_models.destruction import CONFIRM_WITHIN
 from app.relay.life import delete_versions, settle_destroyed
 from tests.app.conftest import calling
 from tests.app.world import World
@@ -145,9 +148,25 @@ async def test_a_model_and_all_that_descends_from_it_is_destroyed_on_a_second_wo
     assert world.run("SELECT count(*) FROM audit_log WHERE action = 'model.destroy'") == 3
 
 
-async def test_a_confirmation_is_for_what_was_told(client: httpx.AsyncClient, world: World) -> None:
+async def test_a_confirmation_is_for_what_was_told(
+    client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was then, and for a quarter of an hour."""
     world.ready_model()
-    told = await said(client.post("/v1/models/reader/destroy", json=REASON), 200)
+    url = "/v1/models/reader/destroy"
+    told = await said(client.post(url, json=REASON), 200)
+    late = time.time() + CONFIRM_WITHIN + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: late)
+        confirmed = client.post(url, json=REASON | {"confirmation": told["confirmation"]})
+        await said(confirmed, 409, "confirmation_expired")
+    made = await said(client.post("/v1/deletion-requests", json=BODY | {"model": "reader"}), 202)
+    world.claim(made["job"])
+    world.publish(made["job"])
+    confirmed = client.post(url, json=REASON | {"confirmation": told["confirmation"]})
+    await said(confirmed, 409, "confirmation_mismatch")
+
+    told = await said(client.post(url, json=REASON), 200)
     world.ready_model(name="newer")
     world.run(
         "UPDATE registered_models SET derived_from_version_id = (SELECT head_version_id"
