@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,9 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.orm import sessionmaker
 
+from app.core.storage import Storage
 from app.registered_models.destruction import CONFIRM_WITHIN
+from app.relay.journal import Journal
 from app.relay.life import delete_versions, settle_destroyed
 from tests.app.conftest import calling
 from tests.app.world import World
@@ -199,6 +202,15 @@ async def test_raw_instance_ids_are_nowhere(
         done = subprocess.run([pg_dump, "--data-only", "--inserts", url], check=True, capture_output=True)
         return done.stdout
 
+    def stored() -> bytes:
+        """With the journal, as the relay writes it."""
+        assert Journal(sessionmaker(world.engine), Storage(settings.storage_url)).write() == 2
+        folder = Path(settings.storage_url.removeprefix("file://"))
+        return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+    kept = await asyncio.to_thread(stored)
+    assert made["id"].encode() in kept
+    assert b"of-somewhere" not in kept
     assert made["id"].encode() in await asyncio.to_thread(dumped)
     assert b"of-somewhere" not in await asyncio.to_thread(dumped)
     world.claim(made["job"])

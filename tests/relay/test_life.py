@@ -240,11 +240,12 @@ def test_of_a_destroyed_model_everything_goes_at_once(
         id=running.id,
     )
     world.execute("UPDATE deletion_requests SET status = 'running' WHERE job_id = :id", id=running.id)
+    jobless = world.deletion(model, None, status="awaiting_approval", approval={"reasons": []})
     world.execute("UPDATE registered_models SET status = 'destroyed'")
     assert settle_destroyed(sessions) == 2
     assert settle_destroyed(sessions) == 0
     assert {world.job(job.id).status for job in (waiting, running)} == {"failed"}
-    for each in (request, running_request):
+    for each in (request, running_request, jobless):
         assert (world.request(each.id).status, world.request(each.id).error_code) == (
             "failed",
             "model_destroyed",
