@@ -374,6 +374,61 @@ async def test_one_file_has_all_that_was_signed_and_nothing_can_be_left_out(
     assert world.run("SELECT count(*) FROM certificates WHERE kind = 'parts'") == 2
 
 
+@pytest.mark.parametrize("how", ["its job is retried", "its model is taken back"])
+async def test_a_part_that_is_under_way_again_has_the_statement_of_the_parts_wait(
+    client: httpx.AsyncClient,
+    world: World,
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    how: str,
+) -> None:
+    """What was signed before stays in the database, and is handed out no more."""
+    for name in ("one", "two"):
+        world.ready_model(name=name)
+    url = "/v1/deletion-requests"
+    made = (await client.post(url, json=BODY | {"dataset": "scans"})).json()
+    first, second = made["children"]
+    job_of = "SELECT job_id FROM deletion_requests WHERE id = :id"
+    for part in (first, second):
+        world.claim(world.run(job_of, id=part))
+    world.publish(world.run(job_of, id=first))
+    failed = world.run(job_of, id=second)
+    world.move_requests(failed, "failed")
+    world.finish(failed, "failed")
+    certify(database, settings)
+
+    async def bundled() -> tuple[int, Any]:
+        answer = await client.get(f"{url}/{made['id']}/certificates")
+        return answer.status_code, answer.content if answer.status_code == 200 else answer.json()["code"]
+
+    status, before = await bundled()
+    assert status == 200
+    if how == "its job is retried":
+        assert (await client.post(f"/v1/jobs/{failed}/retry")).status_code == 202
+        again = second
+    else:
+        body = {"version": 1, "reason": "a worse model than before"}
+        assert (await client.put("/v1/models/one/aliases/latest", json=body)).status_code == 200
+        again = first
+    assert await bundled() == (409, "request_not_finished")
+    world.claim(world.run(job_of, id=again))
+    number = world.publish(world.run(job_of, id=again))
+    assert await bundled() == (409, "certificate_not_ready")
+    alone = f"{url}/{again}/certificate"
+    assert (await client.get(alone)).status_code == 409
+    certify(database, settings)
+    signed = json.loads(base64.b64decode((await client.get(alone)).json()["payload"]))
+    assert signed["predicate"]["result"]["version"] == number
+    status, after = await bundled()
+    assert status == 200
+    assert after.splitlines()[0] != before.splitlines()[0]
+    file = tmp_path / "bundle.intoto.jsonl"
+    file.write_bytes(after)
+    verify_certificate(file, await known_keys(client, tmp_path))
+    assert world.run("SELECT count(*) FROM certificates WHERE kind = 'parts'") == 2
+
+
 class _Page(HTMLParser):
     """Which elements there are, whether they are closed, and what they would load."""
 

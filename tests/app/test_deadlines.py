@@ -46,7 +46,10 @@ async def test_an_extension_is_recorded_and_makes_the_job_less_urgent(
     # The other request in the job still wants it by its own date.
     job = (await client.get(f"/v1/jobs/{made['job']}")).json()
     assert job["due_at"] == other["due_at"]
+    world.run("UPDATE deletion_requests SET alarms = '{acknowledge_soon, due_soon}'")
     await client.post(f"{URL}/{other['id']}/extend", json=notice())
+    alarms = world.run("SELECT alarms FROM deletion_requests WHERE id = :id", id=other["id"])
+    assert alarms == ["acknowledge_soon"], "the new date is warned of, too"
     job = (await client.get(f"/v1/jobs/{made['job']}")).json()
     assert job["due_at"] == shown["due_at"]
     audited = world.rows("SELECT data FROM audit_log WHERE action = 'deletion_request.extend' ORDER BY id")

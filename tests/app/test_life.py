@@ -2,12 +2,18 @@
 
 import asyncio
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy.orm import sessionmaker
 
+from app.core.storage import Storage
+from app.registered_models.destruction import CONFIRM_WITHIN
+from app.relay.journal import Journal
 from app.relay.life import delete_versions, settle_destroyed
 from tests.app.conftest import calling
 from tests.app.world import World
@@ -145,9 +151,25 @@ async def test_a_model_and_all_that_descends_from_it_is_destroyed_on_a_second_wo
     assert world.run("SELECT count(*) FROM audit_log WHERE action = 'model.destroy'") == 3
 
 
-async def test_a_confirmation_is_for_what_was_told(client: httpx.AsyncClient, world: World) -> None:
+async def test_a_confirmation_is_for_what_was_told(
+    client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was then, and for a quarter of an hour."""
     world.ready_model()
-    told = await said(client.post("/v1/models/reader/destroy", json=REASON), 200)
+    url = "/v1/models/reader/destroy"
+    told = await said(client.post(url, json=REASON), 200)
+    late = time.time() + CONFIRM_WITHIN + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: late)
+        confirmed = client.post(url, json=REASON | {"confirmation": told["confirmation"]})
+        await said(confirmed, 409, "confirmation_expired")
+    made = await said(client.post("/v1/deletion-requests", json=BODY | {"model": "reader"}), 202)
+    world.claim(made["job"])
+    world.publish(made["job"])
+    confirmed = client.post(url, json=REASON | {"confirmation": told["confirmation"]})
+    await said(confirmed, 409, "confirmation_mismatch")
+
+    told = await said(client.post(url, json=REASON), 200)
     world.ready_model(name="newer")
     world.run(
         "UPDATE registered_models SET derived_from_version_id = (SELECT head_version_id"
@@ -180,6 +202,15 @@ async def test_raw_instance_ids_are_nowhere(
         done = subprocess.run([pg_dump, "--data-only", "--inserts", url], check=True, capture_output=True)
         return done.stdout
 
+    def stored() -> bytes:
+        """With the journal, as the relay writes it."""
+        assert Journal(sessionmaker(world.engine), Storage(settings.storage_url)).write() == 2
+        folder = Path(settings.storage_url.removeprefix("file://"))
+        return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+    kept = await asyncio.to_thread(stored)
+    assert made["id"].encode() in kept
+    assert b"of-somewhere" not in kept
     assert made["id"].encode() in await asyncio.to_thread(dumped)
     assert b"of-somewhere" not in await asyncio.to_thread(dumped)
     world.claim(made["job"])

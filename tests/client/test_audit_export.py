@@ -104,6 +104,20 @@ def test_any_row_that_is_removed_edited_or_moved_is_found(log: Log, key: Path) -
     verify_audit_export(file, keys)
 
 
+def test_no_byte_of_an_export_can_be_changed_or_left_out(log: Log, key: Path) -> None:
+    file, keys = log.export(), read_keys([key])
+    issued, unnoticed = file.read_bytes(), []
+    for at, byte in enumerate(issued):
+        for put in (bytes([byte ^ 0x01]), bytes([byte ^ 0x80]), b""):
+            file.write_bytes(issued[:at] + put + issued[at + 1 :])
+            try:
+                verify_audit_export(file, keys)
+            except NotVerified:
+                continue
+            unnoticed.append((at, put))
+    assert unnoticed == []
+
+
 TAMPERING = {
     "UPDATE audit_log SET actor = 'nobody' WHERE id = (SELECT min(id) + 2 FROM audit_log)": "edited",
     "DELETE FROM audit_log WHERE id = (SELECT min(id) + 2 FROM audit_log)": "rows were removed",

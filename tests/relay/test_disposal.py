@@ -1,16 +1,23 @@
 """What nothing refers to is removed; what something may still come to refer to is not."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.storage import NotStored, Storage
 from app.relay.disposal import remove_old_rows, remove_orphans
 from models import Artifact, Job, time_ordered_id
+from tests.worker.processes import wait_until
 from tests.worker.world import World
 
 GRACE = 60.0
+HOLD = (
+    "INSERT INTO legal_holds (id, tenant_id, registered_model_id, version_id, reason, placed_by)"
+    " SELECT gen_random_uuid(), m.tenant_id, m.id, held.version, 'court', 'k' FROM registered_models m"
+)
 
 
 def artifact(world: World, storage: Storage, job: Job, *, stored: bool, age: str = "1 hour") -> Artifact:
@@ -111,17 +118,43 @@ def test_a_hold_on_a_model_keeps_what_its_jobs_were_left_with(
     """What a job itself has superseded is not kept; a hold on one version keeps that version."""
     kept, superseded = (artifact(world, storage, job, stored=True) for _ in range(2))
     world.execute(f"UPDATE jobs SET {column} = :artifact, status = 'cancelled'", artifact=kept.id)
-    world.execute(
-        "INSERT INTO legal_holds (id, tenant_id, registered_model_id, version_id, reason, placed_by)"
-        " SELECT gen_random_uuid(), m.tenant_id, m.id, held.version, 'court', 'k'"
-        " FROM registered_models m, LATERAL (VALUES (NULL), (m.head_version_id)) AS held(version)"
-    )
+    world.execute(HOLD + ", LATERAL (VALUES (NULL), (m.head_version_id)) AS held(version)")
     assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
     assert (state(world, superseded.id), state(world, kept.id)) == ("deleted", "stored")
     lift = "UPDATE legal_holds SET lifted_at = now(), lifted_by = 'k' WHERE version_id IS NULL"
     world.execute(lift)
     assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
     assert state(world, kept.id) == "deleted"
+
+
+def test_a_hold_that_is_placed_at_this_moment_keeps_what_a_job_was_left_with(
+    world: World, sessions: sessionmaker[Session], storage: Storage, job: Job
+) -> None:
+    """It was found to be nobody's; whoever places the hold has the model's row."""
+    kept = artifact(world, storage, job, stored=True)
+    world.execute("UPDATE jobs SET snapshot_artifact_id = :id, status = 'cancelled'", id=kept.id)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    waits += " AND wait_event_type = 'Lock' AND query LIKE '%registered_models%'"
+    with ThreadPoolExecutor(1) as threads:
+        with world.engine.begin() as placing:
+            placing.exec_driver_sql("SELECT FROM registered_models FOR NO KEY UPDATE")
+            removing = threads.submit(remove_orphans, sessions, storage, GRACE, 86_400.0)
+            wait_until(lambda: world.value(waits))
+            placing.execute(text(HOLD + ", LATERAL (VALUES (CAST(NULL AS uuid))) AS held(version)"))
+        assert removing.result() == 0
+    assert state(world, kept.id) == "stored"
+
+
+def test_an_upload_has_as_long_as_its_client_needs(
+    world: World, sessions: sessionmaker[Session], storage: Storage, job: Job
+) -> None:
+    """No job writes it."""
+    upload = artifact(world, storage, job, stored=False, age="23 hours")
+    world.execute("UPDATE artifacts SET job_id = NULL")
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 0
+    world.execute("UPDATE artifacts SET created_at = created_at - interval '2 hours'")
+    assert remove_orphans(sessions, storage, GRACE, 86_400.0) == 1
+    assert state(world, upload.id) == "deleted"
 
 
 def test_a_versions_bytes_stay(

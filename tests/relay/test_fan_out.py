@@ -45,8 +45,10 @@ def parent_of(world: World, child: DeletionRequest, **values: object) -> uuid.UU
     parent = time_ordered_id()
     world.execute(
         "INSERT INTO deletion_requests (id, tenant_id, dataset_id, tasks, scope, method, instance_count,"
-        " hash_key_id, reference, due_at) SELECT :id, tenant_id, dataset_id, CAST(:tasks AS text[]), :scope,"
-        " 'interference_aware', 2, 'k1', 'case 7', now() FROM deletion_requests WHERE id = :child",
+        " hash_key_id, reference, due_at, acknowledge_by, acknowledged_at, extension)"
+        " SELECT :id, tenant_id, dataset_id, CAST(:tasks AS text[]), :scope, 'interference_aware', 2, 'k1',"
+        " 'case 7', now() + interval '30 days', now() + interval '9 days', now(), '{\"reason\": \"more\"}'"
+        " FROM deletion_requests WHERE id = :child",
         **{"id": parent, "child": child.id, "tasks": ["colour", "size"], "scope": "full"} | values,
     )
     world.execute("UPDATE deletion_requests SET parent_id = :p WHERE id = :c", p=parent, c=child.id)
@@ -72,15 +74,20 @@ def test_a_model_that_becomes_ready_while_it_runs_gets_a_child(
     parent = parent_of(world, child)
     assert fan_out(sessions, settings) == 0
     late = another(world, first)
+    world.execute("UPDATE deletion_requests SET bundled_at = now() WHERE id = :p", p=parent)
     assert fan_out(sessions, settings) == 1
     assert fan_out(sessions, settings) == 0
     [made] = world.rows(
-        "SELECT id, tasks, scope, method, reference, due_at IS NOT NULL AS due, status FROM deletion_requests"
-        " WHERE parent_id = :p AND registered_model_id = :m",
+        "SELECT c.id, c.tasks, c.scope, c.method, c.reference, c.status,"
+        " (c.due_at, c.acknowledge_by, c.acknowledged_at, c.extension) IS NOT DISTINCT FROM"
+        " (p.due_at, p.acknowledge_by, p.acknowledged_at, p.extension) AS same_dates, p.bundled_at"
+        " FROM deletion_requests c JOIN deletion_requests p ON p.id = c.parent_id"
+        " WHERE c.parent_id = :p AND c.registered_model_id = :m",
         p=parent,
         m=late.id,
     )
-    assert made[1:] == (["colour", "size"], "full", "retrain", "case 7", True, "queued")
+    what = (["colour", "size"], "full", "retrain", "case 7", "queued")
+    assert made[1:] == (*what, True, None), "what was stated of its parts no longer holds"
     hashes = "SELECT instance_hash FROM deletion_request_items WHERE deletion_request_id = :id ORDER BY 1"
     assert world.rows(hashes, id=made.id) == world.rows(hashes, id=child.id) != []
     assert adopt_requests(sessions) == 2

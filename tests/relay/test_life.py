@@ -1,14 +1,17 @@
 """Superseded versions are withdrawn, then deleted, by their model's clock; what is needed or held is not."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.core.settings import Settings
 from app.core.storage import NotStored, Storage, open_storage
 from app.relay.life import delete_versions, quarantine_versions, settle_destroyed
 from models import RegisteredModel
+from tests.worker.processes import wait_until
 from tests.worker.world import World
 
 CLOCK = '{"quarantine_after": 7, "delete_after": 23}'
@@ -56,13 +59,15 @@ def state(world: World, number: int = 1) -> str:
     return found
 
 
+HOLD = (
+    "INSERT INTO legal_holds (id, tenant_id, registered_model_id, version_id, reason, placed_by)"
+    " SELECT gen_random_uuid(), tenant_id, registered_model_id, CASE WHEN :one THEN id END, 'r', 'k'"
+    " FROM model_versions WHERE number = 1 RETURNING id"
+)
+
+
 def hold(world: World, *, version: bool) -> uuid.UUID:
-    found: uuid.UUID = world.value(
-        "INSERT INTO legal_holds (id, tenant_id, registered_model_id, version_id, reason, placed_by)"
-        " SELECT gen_random_uuid(), tenant_id, registered_model_id, CASE WHEN :one THEN id END, 'r', 'k'"
-        " FROM model_versions WHERE number = 1 RETURNING id",
-        one=version,
-    )
+    found: uuid.UUID = world.value(HOLD, one=version)
     return found
 
 
@@ -141,6 +146,42 @@ def test_a_legal_hold_stops_the_clock(
     assert quarantine_versions(sessions) == 1
 
 
+@pytest.mark.parametrize("version", [True, False])
+def test_a_hold_on_what_is_withdrawn_already_keeps_its_bytes(
+    world: World, sessions: sessionmaker[Session], storage: Storage, model: RegisteredModel, version: bool
+) -> None:
+    world.execute("UPDATE model_versions SET state = 'quarantined' WHERE number = 1")
+    age(world, 20)
+    held = hold(world, version=version)
+    age(world, 100)
+    assert delete_versions(sessions, storage) == 0
+    lift(world, held)
+    age(world, 2.9)
+    assert delete_versions(sessions, storage) == 0
+    assert storage.size(f"{model.tenant_id}/checkpoint/1") == 5
+    age(world, 0.2)
+    assert delete_versions(sessions, storage) == 1
+
+
+def test_a_hold_that_is_placed_at_this_moment_keeps_the_version(
+    world: World, sessions: sessionmaker[Session], storage: Storage, model: RegisteredModel
+) -> None:
+    """It was found to be due; whoever places the hold has the model's row."""
+    world.execute("UPDATE model_versions SET state = 'quarantined' WHERE number = 1")
+    age(world, 24)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    waits += " AND wait_event_type = 'Lock' AND query LIKE '%registered_models%'"
+    with ThreadPoolExecutor(1) as threads:
+        with world.engine.begin() as placing:
+            placing.exec_driver_sql("SELECT FROM registered_models FOR NO KEY UPDATE")
+            deleting = threads.submit(delete_versions, sessions, storage)
+            wait_until(lambda: world.value(waits))
+            placing.execute(text(HOLD), {"one": True})
+        assert deleting.result() == 0
+    assert state(world) == "quarantined"
+    assert storage.size(f"{model.tenant_id}/checkpoint/1") == 5
+
+
 def test_of_holds_that_overlap_the_union_counts(
     world: World, sessions: sessionmaker[Session], model: RegisteredModel
 ) -> None:
@@ -199,11 +240,12 @@ def test_of_a_destroyed_model_everything_goes_at_once(
         id=running.id,
     )
     world.execute("UPDATE deletion_requests SET status = 'running' WHERE job_id = :id", id=running.id)
+    jobless = world.deletion(model, None, status="awaiting_approval", approval={"reasons": []})
     world.execute("UPDATE registered_models SET status = 'destroyed'")
     assert settle_destroyed(sessions) == 2
     assert settle_destroyed(sessions) == 0
     assert {world.job(job.id).status for job in (waiting, running)} == {"failed"}
-    for each in (request, running_request):
+    for each in (request, running_request, jobless):
         assert (world.request(each.id).status, world.request(each.id).error_code) == (
             "failed",
             "model_destroyed",
@@ -211,6 +253,24 @@ def test_of_a_destroyed_model_everything_goes_at_once(
     assert delete_versions(sessions, storage) == 2
     assert (state(world), state(world, 2)) == ("deleted", "deleted")
     assert list(storage.list(str(model.tenant_id))) == []
+
+
+@pytest.mark.parametrize("upload", ["pending", "rejected"])
+def test_an_upload_that_was_never_published_goes_with_its_model(
+    world: World, sessions: sessionmaker[Session], storage: Storage, upload: str
+) -> None:
+    tenant = world.tenant()
+    dataset, _ = world.dataset(tenant, "file:///nowhere", None)
+    world.model(tenant, dataset)
+    [(path,)] = world.rows("SELECT path FROM artifacts")
+    written = storage.put(path, [b"bytes"])
+    world.execute("UPDATE artifacts SET state = 'stored', sha256 = :sha, size = 5", sha=written.sha256)
+    world.execute("UPDATE model_versions SET state = :upload", upload=upload)
+    world.execute("UPDATE registered_models SET status = 'destroyed'")
+    assert delete_versions(sessions, storage) == 1
+    assert state(world) == "deleted"
+    with pytest.raises(NotStored):
+        storage.size(path)
 
 
 def test_an_encrypted_version_leaves_no_key(

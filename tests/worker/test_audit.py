@@ -185,11 +185,12 @@ def test_the_command_prints_what_it_found_or_why_it_did_not_look(
     monkeypatch.setattr(os, "nice", lowered.append)  # this process runs other tests, too
     command = typer.Typer()
     command.command()(main)
-    asked = ["--model", str(forgetful.id), "--references", "2", "--retrained", "2"]
+    asked = ["--model", str(forgetful.id), "--references", "4", "--retrained", "3", "--seed", "5"]
 
     done = CliRunner().invoke(command, [*asked, "--version", "2", "--output", str(tmp_path / "report.json")])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "report.json").read_text())
+    assert report["effort"] == {"references": 4, "retrained": 3, "orders": 3, "seed": 5}
     assert done.stdout.splitlines()[: len(report["findings"])] == report["findings"]
     assert "Not shown: That nothing is left" in done.stdout
     assert lowered == [10]

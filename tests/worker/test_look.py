@@ -10,6 +10,7 @@ from torch import nn
 from tests.engine.digits_problem import CPU, SPECS, build, digits
 from worker.audit.looking import look
 from worker.audit.subject import Effort, Subject
+from worker.audit.trained import references
 from worker.audit.work_folder import work_folder
 from worker.engine.contract import Recipe, Silent
 from worker.engine.randomness import derived_generator
@@ -54,9 +55,12 @@ def test_a_version_that_forgot_nothing_is_found_out(looks: dict[str, dict[str, A
         assert rmia["version"]["auc"] == rmia["original"]["auc"]
         assert rmia["version"]["seen"]
         assert rmia["version_int8"]["seen"]
+        for rounding in ("version_int8", "version_bfloat16"):
+            assert rmia[rounding] != rmia["version"], "other weights, other answers"
         relearning = found["tasks"][task]["relearning"]
         assert relearning["version"]["passes"] == 0
         assert relearning["version"]["seen"] is not False
+        assert any(said.startswith(f"SEEN: RMIA tells forgotten {task!r}") for said in found["findings"])
     assert found["findings"][0].startswith("SEEN: ")
     assert found["rounding"]["int8"]["unmoved"] == 1.0
 
@@ -70,3 +74,28 @@ def test_a_network_that_never_learned_it_is_not_accused(looks: dict[str, dict[st
         assert rmia["version"]["auc"] < rmia["original"]["auc"] - 0.1
         assert found["tasks"][task]["relearning"]["version"]["passes"] != 0
     assert not any(said.startswith("SEEN") and "RMIA" in said for said in found["findings"])
+
+
+def test_there_are_as_many_references_as_asked_for_and_each_learns_half(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of every instance, half of them say what a network says that never saw it."""
+    data, calibration, audit = digits()
+    nothing = torch.zeros_like(data.present)
+    blank = build(derived_generator(0, "network"))
+    subject = Subject(blank, None, build, SPECS, RECIPE, data, calibration, audit, nothing, nothing)
+    trained: list[torch.Tensor] = []
+
+    def train_none(subject: Subject, left_out: torch.Tensor, *_: object) -> nn.Module:
+        trained.append(left_out)
+        return blank
+
+    monkeypatch.setattr("worker.audit.trained._network", train_none)
+    with work_folder(tmp_path, "references") as folder:
+        made = list(references(subject, Effort(references=6), folder, CPU, lambda what, share: None))
+    without = torch.stack([left_out for _, left_out in made])
+    assert torch.equal(without, torch.stack(trained))
+    assert without.shape == (6, len(data))
+    assert without.sum(dim=0).tolist() == [3] * len(data)
+    assert abs(int(without[0].sum()) - len(data) / 2) <= 1
+    assert not torch.equal(without[0], without[2])
