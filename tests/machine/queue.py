@@ -18,6 +18,7 @@ from app.core.settings import Settings
 from app.core.sight import SeeingSessions
 from app.core.storage import Written
 from app.deletion_requests import approval, cancellation, retrying
+from app.deletion_requests.approval import Decider
 from app.jobs import service as jobs
 from app.jobs.opening import join_or_open
 from app.registered_models import aliases
@@ -118,10 +119,12 @@ class Queue:
         return self.world.deletion(model, None, named, status="awaiting_approval", approval=reasons).id
 
     def approve_request(self, request_id: uuid.UUID) -> None:
-        self._call(lambda session: approval.approve(session, self.caller, request_id, "so"))
+        decider = Decider.calling(self.caller, self.settings)
+        self._call(lambda session: session.run_sync(approval.approve, decider, request_id, "so"))
 
     def reject_request(self, request_id: uuid.UUID) -> None:
-        self._call(lambda session: approval.reject(session, self.caller, request_id, "so"))
+        decider = Decider.calling(self.caller, self.settings)
+        self._call(lambda session: session.run_sync(approval.reject, decider, request_id, "so"))
 
     def retry_request(self, request_id: uuid.UUID) -> None:
         self._call(lambda session: retrying.retry(session, self.caller, self.settings, request_id))
