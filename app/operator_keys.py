@@ -77,16 +77,7 @@ def rotate_key(
     minted = mint_key()
     expires_at = issuing.renewed_expiry(old, expires_days)
     made = session.execute(
-        repository.insert_key(
-            found.tenant_id,
-            minted,
-            old.name,
-            old.scopes,
-            expires_at,
-            old.model_ids,
-            rotated_from_id=old.id,
-            made_by_id=None,
-        )
+        repository.insert_successor(found.tenant_id, minted, old, expires_at, made_by_id=None)
     ).one()
     session.execute(issuing.announcement(found.tenant_id, made))
     session.execute(repository.end_key(found.tenant_id, old.id, issuing.end_of_overlap(overlap_hours)))

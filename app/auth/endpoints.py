@@ -19,8 +19,9 @@ router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 
 @router.post("", status_code=201, responses=errors(400, 404, 413, 422))
 async def create_api_key(caller: Admin, session: Session, sent: NewAPIKey) -> CreatedAPIKey:
-    """Make a key of the caller's tenant. The answer holds the key; nothing else ever will. For a day it is
-    taken for the same hand as the key that made it: neither approves of what the other asked for."""
+    """Make a key of the caller's tenant. The answer holds the key; nothing else ever will. While it is
+    new (for a day, unless the operator says otherwise) it is taken for the same hand as the key that made it:
+    neither approves of what the other asked for."""
     minted = mint_key()
     scopes = sorted({str(scope) for scope in sent.scopes})
     models = None
@@ -69,16 +70,7 @@ async def rotate_api_key(
     issuing.refuse_ended(old)
     minted = mint_key()
     expires_at = issuing.renewed_expiry(old, sent.expires_in_days)
-    statement = repository.insert_key(
-        caller.tenant_id,
-        minted,
-        old.name,
-        old.scopes,
-        expires_at,
-        old.model_ids,
-        rotated_from_id=old.id,
-        made_by_id=caller.key_id,
-    )
+    statement = repository.insert_successor(caller.tenant_id, minted, old, expires_at, caller.key_id)
     made = (await session.execute(statement)).one()
     await session.execute(issuing.announcement(caller.tenant_id, made))
     ends = issuing.end_of_overlap(sent.overlap_hours)

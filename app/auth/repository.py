@@ -59,6 +59,26 @@ def insert_key(
     return statement.returning(*_SHOWN)
 
 
+def insert_successor(
+    tenant_id: uuid.UUID,
+    minted: MintedKey,
+    old: Any,
+    expires_at: datetime | None,
+    made_by_id: uuid.UUID | None,
+) -> Any:
+    """With the name, scopes and models of `old`, whose place it takes: as `hold_key` reads it."""
+    return insert_key(
+        tenant_id,
+        minted,
+        old.name,
+        old.scopes,
+        expires_at,
+        old.model_ids,
+        rotated_from_id=old.id,
+        made_by_id=made_by_id,
+    )
+
+
 def keys_of(tenant_id: uuid.UUID, after: uuid.UUID | None, limit: int) -> Any:
     found = select(*_SHOWN).where(APIKey.tenant_id == tenant_id).order_by(APIKey.id.desc()).limit(limit)
     return found.where(APIKey.id < after) if after else found

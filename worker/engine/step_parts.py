@@ -5,7 +5,7 @@ f is the number of forget instances of a part, r of retained ones, T of tasks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -45,11 +45,8 @@ def split_step(positions: Tensor, kept: Tensor, most: int, *, apart: bool) -> Se
 
 def with_places(parts: Sequence[StepPart]) -> Sequence[tuple[StepPart, slice]]:
     """Each with where its instances are among all of the step."""
-    ends = accumulate(len(part.positions) + len(part.kept) for part in parts)
-    return [
-        (part, slice(end - len(part.positions) - len(part.kept), end))
-        for part, end in zip(parts, ends, strict=True)
-    ]
+    ends = accumulate((len(part.positions) + len(part.kept) for part in parts), initial=0)
+    return [(part, slice(*place)) for part, place in zip(parts, pairwise(ends), strict=True)]
 
 
 def count_step(retained: Tensor, forget: int, device: torch.device) -> StepCounts:

@@ -110,9 +110,7 @@ def span(gradients: Tensor, needed: Sequence[int], columns: Sequence[int]) -> Ta
         own.append(weights)
     every = torch.cat(own, dim=1) if own else products.new_zeros(0, 0)
     joint = every @ independent_directions(every.T @ products @ every)
-    basis = orthonormal(
-        combined_in_place(joint.T, rows)
-    ).clone()  # the room of the other gradients is given back
+    basis = orthonormal(combined_in_place(joint.T, rows)).clone()  # gives back the room of the gradients
     projectors: dict[int, Tensor] = {}
     for column in columns:
         theirs = [weights for weights, task in zip(own, needed, strict=True) if task != column]
