@@ -20,7 +20,7 @@ from chaos.journey import (
     register_model,
     register_webhook,
 )
-from chaos.recovery import seconds_until_settled
+from chaos.recovery import begun_by_now, goes_on, is_settled, seconds_until
 from chaos.service import LEASE_SECONDS, SETTINGS, Service, serving
 from chaos.stream import Stream
 from tests.worker.tiny import Tiny, make_tiny
@@ -34,11 +34,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Struck:
-    """One fault, and the seconds from its end until everything accepted by then, and one request more that
-    was posted at that moment, was settled (None: never)."""
+    """One fault. `recovery`: seconds from its end until one more request was accepted and all the work that
+    it interrupted went on. `settled`: until that request and everything accepted before it was settled, the
+    work that was waiting anyway among it. None: never."""
 
     kind: str
     recovery: float | None
+    settled: float | None
 
 
 @dataclass(frozen=True)
@@ -126,21 +128,29 @@ def _strike(
         except NotStruck as reason:
             say(f"      {kind}: {reason}")
             continue
-        over = time.monotonic()
-        stream.pause()
-        stream.post_one_more()
-        settled = seconds_until_settled(service, list(stream.accepted.requests), LONGEST_RECOVERY)
-        recovery = None if settled is None else time.monotonic() - over
+        struck = _recovered(service, stream, kind)
         done += 1
-        say(f"{done:4}  {kind}: {'NEVER' if recovery is None else f'{recovery:.1f} s'}")
-        yield Struck(kind, None if recovery is None else round(recovery, 3))
+        say(f"{done:4}  {kind}: goes on {_after(struck.recovery)}, all settled {_after(struck.settled)}")
+        yield struck
         if stream.failure:
             raise AssertionError(stream.failure)
 
 
+def _recovered(service: Service, stream: Stream, kind: str) -> Struck:
+    """Measured from this moment, the end of the fault."""
+    over = time.monotonic()
+    before = begun_by_now(service.rows)
+    stream.pause()
+    stream.post_one_more()
+    accepted = list(stream.accepted.requests)
+    recovery = seconds_until(lambda: goes_on(service.rows, before), over, LONGEST_RECOVERY)
+    settled = seconds_until(lambda: is_settled(service.rows, accepted), over, LONGEST_RECOVERY)
+    return Struck(kind, recovery, settled)
+
+
 def _verdict(service: Service, stream: Stream, seed: int, struck: list[Struck], begin: float) -> Verdict:
     accepted = stream.accepted.requests
-    seconds_until_settled(service, accepted, LONGEST_RECOVERY)
+    seconds_until(lambda: is_settled(service.rows, accepted), time.monotonic(), LONGEST_RECOVERY)
     cap = int(SETTINGS["LETHE_MAX_ATTEMPTS"])
     deadline = time.monotonic() + SECONDS_TO_TIDY
     # The relay sweeps every second; what is still there when it has swept for long is a broken promise.
@@ -149,7 +159,7 @@ def _verdict(service: Service, stream: Stream, seed: int, struck: list[Struck], 
     ):
         time.sleep(1.0)
     broken += undelivered(service.rows, service.receiver)
-    late = [each for each in struck if each.recovery is None]
+    late = [each for each in struck if each.recovery is None or each.settled is None]
     return Verdict(
         seed=seed,
         seconds=round(time.monotonic() - begin, 1),
@@ -166,6 +176,10 @@ def _verdict(service: Service, stream: Stream, seed: int, struck: list[Struck], 
         doubled=doubled_versions(service.rows),
         broken=broken + [f"nothing recovered from: {each.kind}" for each in late],
     )
+
+
+def _after(seconds: float | None) -> str:
+    return "NEVER" if seconds is None else f"after {seconds:.1f} s"
 
 
 def _counts(service: Service, query: str) -> dict[str, int]:
