@@ -10,7 +10,6 @@ KINDS = (
     "crash at publish.after-commit",
     "flip a bit",
     "crash postgres",
-    "freeze postgres",
     "kill api",
     "flush redis",
 )
