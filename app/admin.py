@@ -6,13 +6,12 @@ and leave the commit to the caller.
 
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -23,9 +22,7 @@ from app.core.audit import audit_entry
 from app.core.database import owner_engine
 from app.core.errors import LetheError
 from app.core.hashing import UnknownHashKey
-from app.core.roots import canonical_url
 from app.core.settings import Settings, get_settings
-from app.core.sight import Sight, give_sight
 from app.core.storage import open_storage
 from app.hash_keys import rotate_hash_key
 from app.operator_decisions import approve_request, reject_request
@@ -38,40 +35,9 @@ from app.operator_keys import (
     revoke_key,
     rotate_key,
 )
-from models import Artifact, Tenant, time_ordered_id
+from app.operator_tenants import allow_root, create_tenant
+from models import Artifact, Tenant
 from models.states import ArtifactState
-
-
-def create_tenant(session: Session, name: str, roots: Sequence[str] = ()) -> uuid.UUID:
-    """The tenant's id; that of the existing tenant when the name is taken. Roots are added, never removed."""
-    new = time_ordered_id()
-    give_sight(session, Sight(new))
-    made = session.scalar(
-        insert(Tenant)
-        .values(id=new, name=name)
-        .on_conflict_do_nothing(index_elements=["name"])
-        .returning(Tenant.id)
-    )
-    if made is not None:
-        session.execute(audit_entry(made, OPERATOR, "tenant.create", made, name=name))
-    tenant_id = made or find_tenant(session, name)
-    for root in roots:
-        allow_root(session, name, root)
-    return tenant_id
-
-
-def allow_root(session: Session, name: str, root: str) -> None:
-    """Let the tenant name data and checkpoints below `root`."""
-    tenant_id = find_tenant(session, name)
-    url = canonical_url(root)
-    added = session.execute(
-        update(Tenant)
-        .where(Tenant.id == tenant_id, ~Tenant.allowed_roots.contains([url]))
-        .values(allowed_roots=func.array_append(Tenant.allowed_roots, url))
-        .returning(Tenant.id)
-    ).one_or_none()
-    if added is not None:
-        session.execute(audit_entry(tenant_id, OPERATOR, "tenant.allow_root", tenant_id, root=url))
 
 
 def set_quota(session: Session, name: str, instances_per_day: int | None) -> None:

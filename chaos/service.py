@@ -12,9 +12,9 @@ from urllib.request import urlopen
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from app.admin import create_tenant
 from app.core.database import SECONDS_TO_SAY_SO
 from app.operator_keys import create_key
+from app.operator_tenants import create_tenant
 from app.standalone.ports import free_port
 from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer

@@ -3,17 +3,21 @@
 Two processes. The parent talks to the broker and spawns (CUDA does not survive a fork) the child, which
 runs one job at a time. A message is acknowledged before it is run: what protects a job is its lease, not
 the broker. On SIGTERM the parent takes no more messages and orders the jobs of this worker, by their rows,
-to be released; it ends when the child has done so.
+to be released; it ends when the child has done so. A child that is still warming up has nothing to release,
+and is ended at once.
 """
 
+import contextlib
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from billiard.process import active_children
 from celery import Celery, signals
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +31,8 @@ from worker.jobs.run_folders import remove_left_over
 from worker.tasks import NAME_VARIABLE
 
 SECONDS_BETWEEN_ORDERS = 1.0
+END_UNLESS_WARM = signal.SIGUSR2
+"""Ends a child that is still warming up; one that may have a job ignores it."""
 
 _DRAIN = text("""
 UPDATE jobs SET drain_requested_at = now()
@@ -100,6 +106,8 @@ def _warm_up(**_: Any) -> None:
     import worker.run  # noqa: F401
 
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    signal.signal(END_UNLESS_WARM, signal.SIG_IGN)
+    get_logger(__name__).info("warmed_up")
 
 
 def _drain(**_: Any) -> None:
@@ -113,6 +121,7 @@ def _order_to_drain() -> None:
     settings = get_settings()
     engine = sync_engine(settings, require_database(settings), "lethe-drain")
     while True:
+        _end_cold_children()
         try:
             with engine.begin() as connection:
                 ordered = connection.execute(_DRAIN, {"name": os.environ[NAME_VARIABLE]}).rowcount
@@ -121,6 +130,13 @@ def _order_to_drain() -> None:
         except SQLAlchemyError as error:
             log.warning("drain_not_ordered", error=type(error).__name__)
         time.sleep(SECONDS_BETWEEN_ORDERS)
+
+
+def _end_cold_children() -> None:
+    """The pool waits for its children, and the imports of one take seconds that nobody needs any more."""
+    for child in active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, END_UNLESS_WARM)
 
 
 signals.setup_logging.connect(_log_our_way)

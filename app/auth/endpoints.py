@@ -11,8 +11,9 @@ from app.auth.schemas import APIKeyView, CreatedAPIKey, KeyRotation, NewAPIKey
 from app.core.audit import audit_entry
 from app.core.errors import NotFound
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 

@@ -1,8 +1,15 @@
-"""Query parameters that a call does not have are refused: `?dryrun=true` must not delete for real."""
+"""Query parameters: those of every list, and the refusal of any that a call does not have, because
+`?dryrun=true` must not delete for real."""
 
-from fastapi import Request
+import uuid
+from typing import Annotated
+
+from fastapi import Query, Request
 
 from app.core.errors import InvalidInput
+
+After = Annotated[uuid.UUID | None, Query(description="Continue after the item with this id")]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many items at most")]
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

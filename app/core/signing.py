@@ -11,8 +11,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner, SSlibKey
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -36,6 +34,9 @@ class StatementSigner:
 
     def __init__(self, seed: bytes) -> None:
         """`seed`: the 32 bytes of an Ed25519 private key (RFC 8032 section 5.1.5)."""
+        # Here, for the processes that sign nothing: it brings boto3 along where that is installed.
+        from securesystemslib.signer import CryptoSigner, SSlibKey
+
         private = Ed25519PrivateKey.from_private_bytes(seed)
         public = private.public_key()
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -48,6 +49,8 @@ class StatementSigner:
 
         Raises `ValueError` when the predicate has no canonical form.
         """
+        from securesystemslib.dsse import Envelope
+
         statement = {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()],

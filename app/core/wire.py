@@ -5,7 +5,6 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Query
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -92,9 +91,6 @@ Moment = Annotated[
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-
-After = Annotated[uuid.UUID | None, Query(description="Continue after the item with this id")]
-Limit = Annotated[int, Query(ge=1, le=100, description="How many items at most")]
 
 Item = TypeVar("Item")
 

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Response
 
 from app.auth.caller import ModelsRead, ModelsWrite
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.datasets import repository, service
 from app.datasets.schemas import DatasetView, NewDataset
 

@@ -10,9 +10,10 @@ from app.auth.caller import Admin, RequestsRead, RequestsWrite
 from app.core import event_stream
 from app.core.event_stream import EventList
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.ranges import none_match_says_unchanged
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.deletion_requests import (
     acceptance,
     approval,

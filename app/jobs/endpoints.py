@@ -9,8 +9,9 @@ from app.auth.caller import RequestsRead, RequestsWrite
 from app.core import event_stream
 from app.core.event_stream import EventList
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.jobs import repository, service
 from app.jobs.schemas import Decision, JobStatus, JobView
 from app.registered_models import service as registered_models

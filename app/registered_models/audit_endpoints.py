@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from app.auth.caller import ModelsRead
 from app.core.errors import NotFound
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.registered_models import audits, service
 from app.registered_models.audit_schemas import AuditReportView, AuditView
 

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.caller import ModelsRead, ModelsWrite
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.registered_models import aliases, refreshing, repository, service
 from app.registered_models.schemas import (
     AliasList,

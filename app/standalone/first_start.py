@@ -10,9 +10,9 @@ from psycopg import sql
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from app.admin import create_tenant
 from app.auth.keys import Scope
 from app.operator_keys import create_key
+from app.operator_tenants import create_tenant
 from app.standalone.data_folder import DataFolder, write_privately
 from app.standalone.environment import DATABASE, OWNER
 from app.standalone.keys import Keys

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query, Request
 
 from app.auth.caller import Admin
 from app.core.openapi import errors
+from app.core.parameters import After, Limit
 from app.core.session import Session
-from app.core.wire import After, Limit, Page
+from app.core.wire import Page
 from app.webhooks import repository, service
 from app.webhooks.schemas import (
     DeliveryPage,

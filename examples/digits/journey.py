@@ -10,7 +10,6 @@ from torch import nn
 from examples.digits.background import InBackground
 from examples.digits.comparison import Comparison, compare, forget_set
 from examples.digits.data import NETWORK, RECIPE, TASKS
-from examples.digits.picture import draw
 from examples.digits.table import comparison_table, memorised_table
 from examples.digits.training import (
     Workshop,
@@ -58,6 +57,8 @@ class Journey:
             ("partial-task", partial, ["digit"], ids[INSTANCES : 2 * INSTANCES]),
         ):
             comparisons[title], network = self._delete(workshop, network, title, forget, tasks, instances)
+        from examples.digits.picture import draw  # matplotlib only now: nobody waits for it at the start
+
         draw(comparisons, self.output / "comparison.png")
         self.console.print(f"The same as a picture: {self.output / 'comparison.png'}")
         self._use(workshop, network)

@@ -1,7 +1,10 @@
-"""One embedded deployment for all acceptance tests of a process, and a small trained model to send to it."""
+"""One embedded deployment for all acceptance tests, which one process runs, and a small trained model to send
+to it."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,19 @@ TASKS: list[dict[str, Any]] = [
     {"name": "weight", "kind": "regression", "outputs": 1},
 ]
 RECIPE: dict[str, Any] = {"learning_rate": 0.01, "epochs": 40, "batch_size": 16}
+POLICY: dict[str, Any] = {"visits": 20}
+"""A third of the usual budget: how well it is forgotten is measured elsewhere."""
 INSTANCES = 160
 HOLDOUT = 140
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who uses the deployment runs in one process: a second one would start a deployment of its own."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and "service" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("acceptance"))
 
 
 @dataclass(frozen=True)
@@ -101,24 +115,34 @@ def write_arrays(folder: Path, prefix: str, count: int, seed: int) -> list[str]:
 
 
 def make_sample(folder: Path, seed: int = 0) -> Sample:
-    specs = tuple(TaskSpec(**task) for task in TASKS)
     ids = write_arrays(folder / "train", "subject", INSTANCES, seed)
     write_arrays(folder / "holdout", "other", HOLDOUT, seed + 1)
-    data = open_data("arrays", folder / "train", specs)
-    network = build_network(NETWORK, specs, torch.Generator().manual_seed(seed))
-    train(
-        network,
-        specs,
-        data,
-        data.present,
-        Recipe(**RECIPE),
-        seed=seed,
-        device=torch.device("cpu"),
-        monitor=Silent(),
-    )
     checkpoint = folder / "checkpoint.safetensors"
-    write_checkpoint(checkpoint, network, new_layout(network, {"made": "for a test"}))
+    checkpoint.write_bytes(_trained(seed))
     return Sample(folder / "train", folder / "holdout", checkpoint, ids)
+
+
+@cache
+def _trained(seed: int) -> bytes:
+    """The checkpoint of a network trained on the instances of `seed`, wherever they are written."""
+    specs = tuple(TaskSpec(**task) for task in TASKS)
+    with tempfile.TemporaryDirectory() as folder:
+        write_arrays(Path(folder) / "train", "subject", INSTANCES, seed)
+        data = open_data("arrays", Path(folder) / "train", specs)
+        network = build_network(NETWORK, specs, torch.Generator().manual_seed(seed))
+        train(
+            network,
+            specs,
+            data,
+            data.present,
+            Recipe(**RECIPE),
+            seed=seed,
+            device=torch.device("cpu"),
+            monitor=Silent(),
+        )
+        checkpoint = Path(folder) / "checkpoint.safetensors"
+        write_checkpoint(checkpoint, network, new_layout(network, {"made": "for a test"}))
+        return checkpoint.read_bytes()
 
 
 def register(service: Service, sample: Sample, name: str) -> dict[str, Any]:
@@ -127,7 +151,7 @@ def register(service: Service, sample: Sample, name: str) -> dict[str, Any]:
     dataset = service.client.follow(f"/v1/datasets/{name}", lambda _: None)
     assert dataset["status"] == "ready", dataset
     model = {"name": name, "network": NETWORK, "tasks": TASKS, "dataset": name, "recipe": RECIPE}
-    service.client.post("/v1/models", model)
+    service.client.post("/v1/models", model | {"policy": POLICY})
     service.client.upload_checkpoint(name, sample.checkpoint)
     return service.client.follow(f"/v1/models/{name}", lambda _: None)
 

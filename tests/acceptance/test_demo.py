@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.standalone.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 MARK = "LETHE_TEST_MARK"
@@ -40,24 +41,31 @@ def _start(tmp_path: Path, mark: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_demo_that_is_ended_leaves_no_process(tmp_path: Path, how: signal.Signals) -> None:
+def _begun(mark: str) -> None:
+    """Return once a program of PostgreSQL runs for a demo that is starting."""
+    assert eventually(lambda: any("bin/postgres" in line for line in _marked(mark)), seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [(signal.SIGINT, "starting"), (signal.SIGTERM, "ready at"), (signal.SIGKILL, "ready at")],
+)
+def test_a_demo_that_is_ended_leaves_no_process(tmp_path: Path, how: signal.Signals, line: str) -> None:
+    """In the middle of its start, or with everything running."""
     mark = uuid.uuid4().hex
     with _start(tmp_path, mark) as demo:
         assert demo.stdout is not None
-        for line in demo.stdout:
-            if "ready at" in line:
-                break
+        if not any(line in said for said in demo.stdout):
+            pytest.fail(f"the demo ended with {demo.wait()} before it said {line!r}")
+        if line == "starting":
+            _begun(mark)
         else:
-            pytest.fail(f"the demo ended with {demo.wait()} before it was ready")
-        assert len(_marked(mark)) > 5
+            assert len(_marked(mark)) > 5
         demo.send_signal(how)
         rest = demo.stdout.read() if how != signal.SIGKILL else ""
         code = demo.wait(timeout=60)
     if how != signal.SIGKILL:
         assert code == 130, rest
         assert "Traceback" not in rest
-    deadline = time.monotonic() + SECONDS_TO_VANISH
-    while (left := _marked(mark)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+        assert "ready at" not in rest
+    assert eventually(lambda: _marked(mark) == [], seconds=SECONDS_TO_VANISH), _marked(mark)

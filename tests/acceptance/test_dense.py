@@ -14,7 +14,7 @@ from worker.engine.data import open_data
 from worker.engine.networks import build_network
 from worker.engine.training import train
 
-NETWORK: dict[str, Any] = {"kind": "segnet", "widths": [8, 12]}
+NETWORK: dict[str, Any] = {"kind": "segnet", "widths": [4]}
 TASKS: list[dict[str, Any]] = [
     {"name": "segmentation", "kind": "segmentation", "outputs": 13},
     {"name": "depth", "kind": "depth", "outputs": 1},
@@ -63,7 +63,7 @@ def test_dense_supervision_is_forgotten_over_http(service: Service, tmp_path: Pa
         "normal": "normals",
     }
     model = {"name": name, "network": NETWORK, "tasks": TASKS, "dataset": name, "recipe": RECIPE}
-    service.client.post("/v1/models", model | {"policy": {"visits": 5, "gates": {"retained_drop": 100}}})
+    service.client.post("/v1/models", model | {"policy": {"visits": 1, "gates": {"retained_drop": 100}}})
     service.client.upload_checkpoint(name, tmp_path / "rooms.safetensors")
     ready = service.client.follow(f"/v1/models/{name}", lambda _: None)
     assert ready["status"] == "ready", ready

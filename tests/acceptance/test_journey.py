@@ -1,6 +1,7 @@
 """From registration to a downloaded version, through HTTP, with every process real."""
 
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,28 @@ def name() -> str:
 @pytest.fixture
 def sample(service: Service, name: str) -> Sample:
     return make_sample(service.data / name)
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A model that has forgotten `colour` of sixty instances, in one job asked for under `request_id`."""
+
+    name: str
+    sample: Sample
+    request_id: str
+    settled: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def forgotten(service: Service) -> Forgotten:
+    name, request_id = f"m-{uuid.uuid4().hex[:8]}", f"trace-{uuid.uuid4().hex}"
+    sample = make_sample(service.data / name)
+    assert register(service, sample, name)["status"] == "ready"
+    asked = {"model": name, "instances": sample.ids[:60], "tasks": ["colour"]}
+    request = service.client.post("/v1/deletion-requests", asked, **{"X-Request-ID": request_id})
+    settled = service.client.follow(f"/v1/deletion-requests/{request['id']}", lambda _: None)
+    assert settled["status"] == "succeeded", settled
+    return Forgotten(name, sample, request_id, settled)
 
 
 def _layout(file: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str, str]]:
@@ -69,10 +92,8 @@ def test_full_then_partial_then_exact(service: Service, sample: Sample, name: st
     assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("shared."))
 
 
-def test_the_version_records_what_was_measured(service: Service, sample: Sample, name: str) -> None:
-    register(service, sample, name)
-    delete(service, model=name, instances=sample.ids[:60], tasks=["colour"])
-    version = service.client.get(f"/v1/models/{name}/versions/2")
+def test_the_version_records_what_was_measured(service: Service, forgotten: Forgotten) -> None:
+    version = service.client.get(f"/v1/models/{forgotten.name}/versions/2")
     report = version["report"]
     colour, weight = report["tasks"]["colour"], report["tasks"]["weight"]
     for part in ("forget", "retain", "holdout"):
@@ -96,25 +117,27 @@ def test_the_version_records_what_was_measured(service: Service, sample: Sample,
     assert isinstance(run["seed"], int)
 
 
-def test_what_is_already_forgotten_starts_no_run(service: Service, sample: Sample, name: str) -> None:
-    register(service, sample, name)
-    delete(service, model=name, instances=sample.ids[:20], tasks="all")
+def test_what_is_already_forgotten_starts_no_run(service: Service, forgotten: Forgotten) -> None:
+    before = _jobs(service, forgotten.name)
     again = service.client.post(
-        "/v1/deletion-requests", {"model": name, "instances": sample.ids[5:10], "tasks": ["colour"]}
+        "/v1/deletion-requests",
+        {"model": forgotten.name, "instances": forgotten.sample.ids[5:10], "tasks": ["colour"]},
     )
     assert again["status"] == "succeeded"
     assert again["already_forgotten"] == 5
     assert again["result_version"] == 2
-    assert [job["status"] for job in _jobs(service, name)] == ["succeeded"]
+    assert [job["status"] for job in before] == ["succeeded"]
+    assert _jobs(service, forgotten.name) == before
 
 
-def test_taking_all_of_a_tasks_supervision_is_refused(service: Service, sample: Sample, name: str) -> None:
-    register(service, sample, name)
+def test_taking_all_of_a_tasks_supervision_is_refused(service: Service, forgotten: Forgotten) -> None:
+    before = _jobs(service, forgotten.name)
     with pytest.raises(Refused, match="would_erase_task"):
         service.client.post(
-            "/v1/deletion-requests", {"model": name, "instances": sample.ids, "tasks": ["weight"]}
+            "/v1/deletion-requests",
+            {"model": forgotten.name, "instances": forgotten.sample.ids, "tasks": ["weight"]},
         )
-    assert _jobs(service, name) == []
+    assert _jobs(service, forgotten.name) == before
 
 
 def test_data_that_changed_fail_the_job_and_nothing_else(service: Service, sample: Sample, name: str) -> None:
@@ -134,21 +157,13 @@ def test_data_that_changed_fail_the_job_and_nothing_else(service: Service, sampl
 
 
 def test_no_log_names_an_instance_and_the_request_id_reaches_the_worker(
-    service: Service, sample: Sample, name: str
+    service: Service, forgotten: Forgotten
 ) -> None:
-    register(service, sample, name)
-    request_id = f"trace-{uuid.uuid4().hex}"
-    request = service.client.post(
-        "/v1/deletion-requests",
-        {"model": name, "instances": sample.ids[:3], "tasks": "all"},
-        **{"X-Request-ID": request_id},
-    )
-    service.client.follow(f"/v1/deletion-requests/{request['id']}", lambda _: None)
     logs = service.deployment.folder.logs
-    assert request_id in (logs / "api.log").read_text()
-    assert request_id in (logs / "worker1.log").read_text()
+    assert forgotten.request_id in (logs / "api.log").read_text()
+    assert forgotten.request_id in (logs / "worker1.log").read_text()
     everything = service.logs()
-    assert not any(f'"{instance}"' in everything for instance in sample.ids)
+    assert not any(f'"{instance}"' in everything for instance in forgotten.sample.ids)
     assert "subject-" not in everything
 
 

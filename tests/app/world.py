@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from app.admin import create_tenant
 from app.core.hashing import hash_instances
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.operator_keys import create_key
+from app.operator_tenants import create_tenant
 from models import time_ordered_id
 
 RECIPE = {"optimizer": "adam", "learning_rate": 0.001, "epochs": 3, "batch_size": 32}

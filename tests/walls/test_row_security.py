@@ -14,12 +14,12 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session
 
-from app.admin import create_tenant
 from app.backup.dumping import dump, load
 from app.core.database import EVERYONE, async_engine
 from app.core.settings import Settings
 from app.core.sight import SeeingSessions, Sight, give_sight
 from app.operator_keys import create_key
+from app.operator_tenants import create_tenant
 from app.standalone.postgres import PostgresServer
 from migrations.online import upgrade_in_use
 from models import Base

@@ -99,3 +99,12 @@ def test_a_killed_worker_loses_its_job_and_another_attempt_finishes_it_and_sigte
         assert world.request(request.id).status == "queued"
     # A second that each start of a worker would take, and each return of the broker.
     assert "mingle" not in (tmp_path / "worker.log").read_text()
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_its_imports(live: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    with process(WORKER, live, log) as worker:
+        wait_until(lambda: "ready." in log.read_text())
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=60) == 0
+    assert "warmed_up" not in log.read_text()
