@@ -16,6 +16,7 @@ from tests.database import TEMPLATE, Database, temporary_database
 from tests.worker.tiny import Tiny, make_tiny
 from tests.worker.world import World
 from worker.equipment import Equipment, equip, put_away
+from worker.jobs import heartbeat
 from worker.run import run_next
 
 
@@ -80,6 +81,12 @@ def equipment(settings: Settings) -> Iterator[Equipment]:
     equipment = equip(settings, "worker-one")
     yield equipment
     put_away(equipment)
+
+
+@pytest.fixture
+def quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are heard within tenths of a second, and a lease is renewed twenty times as often as it must."""
+    monkeypatch.setattr(heartbeat, "LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture
