@@ -1,7 +1,9 @@
 """Real servers for the tests: one PostgreSQL and one Redis per test process, of their own."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,17 +12,35 @@ from app.core.settings import Settings
 from app.standalone.postgres import PostgresServer
 from app.standalone.redis import RedisServer
 from tests.database import Database, build_template, temporary_database
+from worker.jobs.run_folders import remove_left_over, run_folder
 
 # One thread per process, these and all that the tests start: torch's threads wait by spinning, and several
 # processes of two threads each on two cores are far slower than of one. Read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30  # bytes; a container has 64 MiB of it, unless it is told otherwise
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    """In memory where there is room: each database is hundreds of files, made and removed again, and a disk
+    takes five times as long for them."""
+    with folder_in_memory(tmp_path_factory) as folder, PostgresServer(folder, durable=False) as server:
         build_template(server.superuser_url)
         yield server
+
+
+@contextmanager
+def folder_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new folder, gone at the end; that of a test run which was killed goes with the next one."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield tmp_path_factory.mktemp("postgres")
+        return
+    ours = MEMORY / f"lethe-tests-{os.getuid()}"
+    remove_left_over(ours)
+    with run_folder(ours) as folder:
+        yield folder / "postgres"
 
 
 @pytest.fixture
@@ -55,16 +75,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
-    """Settings of a service on this test's database. Its broker is one that nobody listens at: a test
-    that needs Redis asks for `redis_server` and copies the settings."""
+    return settings_of(database, tmp_path)
+
+
+def settings_of(database: Database, folder: Path) -> Settings:
+    """Settings of a service on this database, whose files lie in the folder. Its broker is one that nobody
+    listens at: a test that needs Redis asks for `redis_server` and copies the settings."""
     return Settings(
         database_url=database.app_url,
         relay_database_url=database.relay_url,
         worker_database_url=database.worker_url,
         owner_database_url=database.owner_url,
         broker_url="redis://127.0.0.1:1/0",
-        storage_url=f"file://{tmp_path}/storage",
-        cache_folder=str(tmp_path / "cache"),
+        storage_url=f"file://{folder}/storage",
+        cache_folder=str(folder / "cache"),
         hash_key="00112233445566778899aabbccddeeff" * 2,
         model_signing_key="445566778899aabbccddeeff00112233" * 2,
         webhook_key="ccddeeff001122334455667788990011" * 2,

@@ -28,7 +28,7 @@ from app.relay.leases import reclaim_expired
 from app.standalone.postgres import PostgresServer
 from models import RegisteredModel
 from tests.database import Database
-from tests.worker.conftest import equipment, model, tiny, world  # noqa: F401 (fixtures)
+from tests.worker.conftest import database, equipment, model, tiny, validated, world  # noqa: F401 (fixtures)
 from tests.worker.world import World
 from worker.equipment import Equipment, equip, put_away
 from worker.run import run_next

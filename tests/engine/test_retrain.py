@@ -1,7 +1,10 @@
 """Exact retraining, and the training loop beneath it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import nn
 
 from tests.engine.digits_problem import (
     CPU,
@@ -20,7 +23,7 @@ from worker.engine.baselines.retrain import Retrain
 from worker.engine.contract import Batch, Budget, Interrupted, Recipe, Refused, Silent
 from worker.engine.descent import Descent
 from worker.engine.methods import METHODS
-from worker.engine.randomness import derived_generator
+from worker.engine.randomness import borrowed_global_generator, derived_generator
 from worker.engine.training import train
 
 SHORT = Recipe(learning_rate=4e-3, epochs=2, batch_size=32)
@@ -50,8 +53,17 @@ def test_forgotten_labels_have_no_influence_at_all() -> None:
     assert outcomes[0].guarantee == "exact"
 
 
-def test_resumes_to_the_same_bits() -> None:
-    asked = problem(request(range(30), (0,)), recipe=SHORT)
+def with_dropout(generator: torch.Generator) -> nn.Module:
+    """Its masks come from the global generators."""
+    network = build(generator)
+    network.shared.append(nn.Dropout(0.2))  # type: ignore[operator, union-attr]
+    return network
+
+
+@pytest.mark.parametrize("build", [build, with_dropout])
+def test_resumes_to_the_same_bits(build: Callable[[torch.Generator], nn.Module]) -> None:
+    network = build(derived_generator(1, "network"))
+    asked = problem(request(range(30), (0,)), recipe=SHORT, build=build, network=network)
     method = Retrain(snapshot_seconds=0.0)
     expected = method(asked, Budget(), seed=3, device=CPU, monitor=Silent())
     broken = Recorder(interrupt_after=7)
@@ -62,6 +74,13 @@ def test_resumes_to_the_same_bits() -> None:
     assert same_bits(outcome.network, expected.network)
     assert outcome.passes == expected.passes
     assert resumed.calls[-1][0] == resumed.calls[-1][1]
+
+
+def test_the_generators_of_a_device_are_seeded_as_torch_seeds_them() -> None:
+    with borrowed_global_generator(11, CPU):
+        drawn = torch.rand(3)
+        torch.manual_seed(11)
+        assert torch.equal(drawn, torch.rand(3))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

@@ -155,8 +155,11 @@ def test_it_verifies_with_the_checkpoint_and_not_with_one_byte_changed(
     assert "downloaded" in not_proven
     with pytest.raises(NotVerified, match="is not the certified checkpoint"):
         verify_certificate(file, known, tiny.checkpoint)
-    # Every 7th byte of the file in turn, and every byte of its last part, where the signature is.
-    for at in [*range(0, len(issued), 7), *range(len(issued) - 300, len(issued))]:
+    # Every 31st byte of the file in turn, and every byte of where one part ends and another begins: the last
+    # digits of the payload, in base64, and from there on the signature, which ends the file.
+    ends = [issued.index(b'"', issued.index(b'"payload":"') + 11), len(issued) - 130]
+    places = {*range(0, len(issued), 31), *range(ends[0] - 8, ends[0] + 8), *range(ends[1], len(issued))}
+    for at in sorted(places):
         changed = bytearray(issued)
         changed[at] ^= 1
         file.write_bytes(changed)

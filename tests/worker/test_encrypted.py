@@ -14,6 +14,8 @@ from app.relay.certification import Certifier
 from app.relay.disposal import remove_orphans
 from app.relay.life import delete_versions, quarantine_versions
 from models import RegisteredModel
+from tests.worker.conftest import validate
+from tests.worker.tiny import Tiny
 from tests.worker.world import World
 from worker.equipment import Equipment
 from worker.run import run_next
@@ -24,6 +26,12 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
     (tmp_path / "master").write_text("ab" * 32)
     keys = {"master_key_file": str(tmp_path / "master"), "key_store_url": f"file://{tmp_path}/keys"}
     return settings.model_copy(update=keys)
+
+
+@pytest.fixture
+def model(world: World, tiny: Tiny, equipment: Equipment) -> RegisteredModel:
+    """Stored by this very service: encrypted."""
+    return validate(world, tiny, equipment)
 
 
 def test_nothing_is_called_cryptographically_erased_that_was_not(

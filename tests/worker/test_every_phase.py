@@ -17,6 +17,9 @@ from tests.worker.test_interruptions import CANCEL_JOB, outcomes
 from tests.worker.tiny import Tiny
 from tests.worker.world import World
 from worker import run
+from worker.engine.calibration import CalibrationSettings
+from worker.engine.interference_aware import InterferenceAware
+from worker.engine.methods import METHODS
 from worker.equipment import Equipment
 from worker.jobs.running import Running
 from worker.pipeline import deletion
@@ -97,7 +100,10 @@ def _missing_before(rung: str, judge: Callable[..., list[object]]) -> Callable[.
 
 
 @pytest.fixture
-def climbing(world: World, model: RegisteredModel) -> RegisteredModel:
+def climbing(world: World, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch) -> RegisteredModel:
+    """Every rung is tried; how well it forgets is of no interest here."""
+    briefly = CalibrationSettings(reference_samples=80, probe_samples=160)
+    monkeypatch.setitem(METHODS, "interference_aware", InterferenceAware(calibration=briefly))
     policy = {"on_miss": ["larger_budget", "retrain", "needs_review"]}
     world.execute(
         "UPDATE registered_models SET policy = policy || CAST(:policy AS jsonb)", policy=json.dumps(policy)

@@ -82,10 +82,11 @@ def test_a_beat_brings_orders_in(
     assert heartbeat.order is order
 
 
+@pytest.mark.usefixtures("quick_heart")
 def test_the_thread_beats_on_its_own(world: World, equipment: Equipment, claim: Claim) -> None:
     before = world.job(claim.job_id).lease_expires_at
     assert before is not None
-    with beating(equipment, claim, 2.0) as heartbeat:
+    with beating(equipment, claim, 10.0) as heartbeat:
         wait_until(lambda: (world.job(claim.job_id).lease_expires_at or before) > before)
         world.execute("UPDATE jobs SET drain_requested_at = now()")
         wait_until(lambda: heartbeat.order is Order.DRAIN)
@@ -126,10 +127,11 @@ def test_one_that_hung_renews_nothing_when_its_run_is_over(
     assert world.rows(expired) == [(1,)]
 
 
+@pytest.mark.usefixtures("quick_heart")
 def test_it_beats_while_the_interpreter_is_busy(world: World, equipment: Equipment, claim: Claim) -> None:
-    with beating(equipment, claim, 2.0) as heartbeat:
+    with beating(equipment, claim, 1.5) as heartbeat:
         renewed = world.job(claim.job_id).lease_expires_at
-        end = time.monotonic() + 2.5
+        end = time.monotonic() + 1.6
         while time.monotonic() < end:
             sum(range(10_000))
         assert heartbeat.order is None

@@ -34,6 +34,7 @@ def outcomes(world: World) -> list[str]:
     return [outcome for (outcome,) in rows]
 
 
+@pytest.mark.usefixtures("quick_heart")
 def test_a_cancelled_job_stops_at_the_next_step(
     world: World, equipment: Equipment, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,11 +37,11 @@ def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     original = learned(torch.zeros_like(forgotten), seed=1)
     cache: Path = tmp_path_factory.mktemp("looks")
     found = {}
-    for name, version in (("remembers", original), ("never learned", learned(forgotten, seed=2))):
-        subject = Subject(
-            version, original, build, SPECS, RECIPE, data, calibration, audit, forgotten, forgotten
-        )
-        with work_folder(cache, "networks of both") as folder:
+    with work_folder(cache, "networks of both") as folder:
+        for name, version in (("remembers", original), ("never learned", learned(forgotten, seed=2))):
+            subject = Subject(
+                version, original, build, SPECS, RECIPE, data, calibration, audit, forgotten, forgotten
+            )
             found[name] = look(subject, EFFORT, folder, CPU, lambda what, share: None)
     return found
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from worker.engine.contract import Data, Recipe, Refused
 from worker.engine.forward import Precision, answers
 from worker.engine.progress import Progress
-from worker.engine.randomness import borrowed_global_generator, derive_seed
+from worker.engine.randomness import borrowed_global_generator, derive_seed, seed_global_generators
 from worker.engine.room import Room, in_parts
 from worker.engine.rows import RowStream
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
@@ -101,7 +101,7 @@ def descend(
 
             def attempt(most: int, chosen: Tensor = chosen, drawn: int = drawn) -> Tensor:
                 optimizer.zero_grad(set_to_none=True)
-                torch.manual_seed(drawn)
+                seed_global_generators(drawn, device)
                 parts = in_parts(chosen, most)
                 counts = retained[chosen].sum(dim=0).clamp(min=1).to(device) if len(parts) > 1 else None
                 return torch.stack([backward(part, counts) for part in parts]).sum(dim=0)

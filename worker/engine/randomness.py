@@ -31,5 +31,17 @@ def borrowed_global_generator(seed: int, device: torch.device) -> Iterator[None]
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        seed_global_generators(seed, device)
         yield
+
+
+def seed_global_generators(seed: int, device: torch.device) -> None:
+    """Seed the two that layers on `device` draw from: the CPU's and, where it is another, the device's own.
+
+    `torch.manual_seed` seeds those of all devices, and formats a stack trace for each kind of device that the
+    process does not use: on a small network that takes longer than a step of training.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
