@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from migrations import upgrade
 from tests.told_moves import tell_of_every_move
@@ -66,10 +67,14 @@ def temporary_database(superuser_url: str, template: str = TEMPLATE) -> Iterator
 
 
 def _administer(superuser_url: str, statement: str) -> None:
-    engine = create_engine(superuser_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administrator(superuser_url).connect() as connection:
         connection.execute(text(statement))
-    engine.dispose()
+
+
+@cache
+def _administrator(superuser_url: str) -> Engine:
+    """Its one connection is kept: to log in twice for each database costs as much as to copy it."""
+    return create_engine(superuser_url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True)
 
 
 def _named(url: str, database: str) -> str:
