@@ -23,7 +23,7 @@ from app.relay.audit_journal import AuditJournal
 from lethe.audit_export import verify_audit_export
 from lethe.findings import NotVerified
 from lethe.keys import read_keys
-from tests.client.conftest import SOURCE, Log
+from tests.client.conftest import SOURCE, Done, Log
 from tests.client.every_byte import unnoticed_changes
 from tests.worker.world import World
 
@@ -224,7 +224,7 @@ def test_the_signature_must_be_of_a_given_key(log: Log, tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_is_and_what_is_not_proven(
-    log: Log, key: Path, command: Callable[..., "subprocess.CompletedProcess[str]"]
+    log: Log, key: Path, command: Callable[..., Done]
 ) -> None:
     file, kept = log.export(), log.checkpoint()
     done = command("verify-audit", file, "--key", key, "--checkpoint", kept)
@@ -237,9 +237,7 @@ def test_the_command_says_what_is_and_what_is_not_proven(
     assert done.stderr.startswith("NOT VERIFIED. ")
 
 
-def test_the_command_needs_neither_the_service_nor_torch(
-    command: Callable[..., "subprocess.CompletedProcess[str]"],
-) -> None:
+def test_the_command_needs_neither_the_service_nor_torch(command: Callable[..., Done]) -> None:
     assert "verify-audit" in command("--help").stdout
     loaded = subprocess.run(
         [sys.executable, "-c", "import lethe.command, sys; print(' '.join(sys.modules))"],

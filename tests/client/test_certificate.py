@@ -17,6 +17,7 @@ from app.core.signing import DISPOSAL, PARTS, UNLEARNING, StatementSigner
 from lethe.certificate import verify_certificate
 from lethe.findings import NotVerified
 from lethe.keys import read_keys
+from tests.client.conftest import Done
 from tests.client.every_byte import unnoticed_changes
 
 WEIGHTS = b"weights of version two"
@@ -151,7 +152,8 @@ def test_the_command_exits_by_what_it_found(
     signer: StatementSigner,
     key: Path,
     tmp_path: Path,
-    command: Callable[..., "subprocess.CompletedProcess[str]"],
+    command: Callable[..., Done],
+    program: Callable[..., "subprocess.CompletedProcess[str]"],
 ) -> None:
     file, weights = tmp_path / "certificate.json", tmp_path / "version-2.safetensors"
     file.write_text(part(signer, "one"))
@@ -161,9 +163,10 @@ def test_the_command_exits_by_what_it_found(
     assert "version-2.safetensors is the certified checkpoint" in done.stdout
     assert "NOT proven:\n  - Fünf" in done.stdout
     weights.write_bytes(WEIGHTS[:-1] + b"x")
+    refused: list[Done | subprocess.CompletedProcess[str]]
     refused = [command("verify", file, "--key", key, "--checkpoint", weights)]
     file.write_bytes(file.read_bytes().replace(b"ey", b"fy", 1))
-    refused.append(command("verify", file, "--key", key))
+    refused.append(program("verify", file, "--key", key))
     file.unlink()
     refused.append(command("verify", file, "--key", key))
     for each in refused:
