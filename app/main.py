@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.exceptions import HTTPException
@@ -71,11 +72,19 @@ ROUTERS = (
     identity_tables,
     operations,
 )
+# With what holds for all of them. Made here, so that FastAPI reads the signatures once, however many
+# applications a process has.
+ROUTES = APIRouter(
+    dependencies=[Depends(refuse_unknown_parameters)], generate_unique_id_function=operation_id
+)
+for router in ROUTERS:
+    ROUTES.include_router(router)
 # Threads that wait for the storage for one chunk. An upload keeps its thread until it ends, so uploads
 # have their own: a slow client must not hold up downloads.
 STORAGE_THREADS = 16
 UPLOADS_AT_ONCE = 32
 
+TITLE, VERSION = "Lethe", version("lethe-service")
 DESCRIPTION = """Unlearning as a service. Register a model and the data it learned from, post deletion
 requests that name instances and tasks, and get a new version that behaves as if that supervision had never
 been there, with the evidence.
@@ -91,26 +100,29 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         configure_logging(settings, "api")
     calls = Calls(settings)
     app = FastAPI(
-        title="Lethe",
-        version=version("lethe-service"),
+        title=TITLE,
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=partial(_lifespan, settings, calls),
-        generate_unique_id_function=operation_id,
+        routes=[*ROUTES.routes],
         redirect_slashes=False,
-        dependencies=[Depends(refuse_unknown_parameters)],
         docs_url=None,
         redoc_url=None,
     )
-    for router in ROUTERS:
-        app.include_router(router)
     serve_documentation(app)
     for error in (LetheError, RequestValidationError, HTTPException, IllegalTransition, ClientDisconnect):
         app.add_exception_handler(error, handle_error)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimits, settings=settings, calls=calls)
     app.add_middleware(RequestContext)  # the outermost
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    app.openapi = document  # type: ignore[method-assign]
     return app
+
+
+@cache
+def document() -> dict[str, Any]:
+    """What all applications of this process answer at /openapi.json: to be read only."""
+    return describe(ROUTES.routes, title=TITLE, version=VERSION, description=DESCRIPTION)
 
 
 @asynccontextmanager

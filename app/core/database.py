@@ -20,6 +20,7 @@ from app.core.settings import Settings
 
 # What the server is given, beyond the time that a statement may take, to say that it has taken so long.
 SECONDS_TO_SAY_SO = 5.0
+SECONDS_TO_CONNECT = 5
 EVERYONE = "-c lethe.everyone=on"
 OUTAGE = (OperationalError, InterfaceError, NoConnectionFree)
 """What a database that is away, busy or restarted causes; anything else that it says is a fault of ours."""
@@ -57,7 +58,7 @@ def owner_engine(url: str, **options: Any) -> Engine:
 
     What he asks for may take hours, as a backup does: silence is no fault then, and it is for him to end a
     command."""
-    arguments = {"connect_timeout": 5, "options": EVERYONE}
+    arguments = {"connect_timeout": SECONDS_TO_CONNECT, "options": EVERYONE}
     return create_engine(url, connect_args=arguments, **options)
 
 
@@ -127,7 +128,7 @@ def _connect_args(settings: Settings, name: str) -> dict[str, object]:
     idle = int(min(60.0, max(1.0, settings.lease_seconds)) * 1000)
     return {
         "application_name": name,
-        "connect_timeout": 5,
+        "connect_timeout": SECONDS_TO_CONNECT,
         "options": f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={idle}"
         " -c timezone=UTC",
         "keepalives": 1,

@@ -1,12 +1,13 @@
 """What the OpenAPI document says beyond the signatures: problem details, and operation ids for generators."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from app.core.errors import (
     BadRequest,
@@ -105,33 +106,25 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(problem.pop("$defs", {}))
-        schemas["Problem"] = problem
-        # The framework's own shape of validation errors is never sent.
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        document["components"]["headers"] = LIMIT_HEADERS
-        for path, item in document["paths"].items():
-            for operation in item.values():
-                for status, answer in operation["responses"].items():
-                    if answer["description"] == "Successful Response":
-                        answer["description"] = HTTPStatus(int(status)).phrase
-                if "422" in operation["responses"]:
-                    operation["responses"]["422"] = problems(422)[422]
-                if path not in UNLIMITED:
-                    _declare_limits(operation)
-        add_links(document)
-        app.openapi_schema = document
-    return app.openapi_schema
+def describe(routes: Sequence[BaseRoute], *, title: str, version: str, description: str) -> dict[str, Any]:
+    """The document."""
+    document = get_openapi(title=title, version=version, description=description, routes=routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    # The framework's own shape of validation errors is never sent.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    document["components"]["headers"] = LIMIT_HEADERS
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                if answer["description"] == "Successful Response":
+                    answer["description"] = HTTPStatus(int(status)).phrase
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = problems(422)[422]
+            if path not in UNLIMITED:
+                _declare_limits(operation)
+    add_links(document)
+    return document

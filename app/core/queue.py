@@ -11,6 +11,7 @@ from app.core.settings import Settings
 
 QUEUE = "lethe.jobs"
 WAKE = "lethe.wake"
+SECONDS_TO_ANSWER = 5.0
 
 
 def celery_client(settings: Settings) -> Celery:
@@ -21,8 +22,8 @@ def celery_client(settings: Settings) -> Celery:
         task_ignore_result=True,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
-            "socket_timeout": 5,
-            "socket_connect_timeout": 5,
+            "socket_timeout": SECONDS_TO_ANSWER,
+            "socket_connect_timeout": SECONDS_TO_ANSWER,
             "visibility_timeout": 3600,
         },
     )

@@ -9,7 +9,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import httpcore
 
@@ -81,8 +81,9 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         return min(found, key=lambda address: address.version)
 
 
+@cache
 def secure_context() -> ssl.SSLContext:
-    """The system's and certifi's authorities; at least TLS 1.2."""
+    """The system's and certifi's authorities, read once per process; at least TLS 1.2."""
     context = httpcore.default_ssl_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

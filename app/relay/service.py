@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError as StorageError
 from sqlalchemy import make_url
 from sqlalchemy.orm import sessionmaker
 
-from app.core.database import OUTAGE, relay_url, reply_seconds, sync_engine
+from app.core.database import OUTAGE, SECONDS_TO_CONNECT, relay_url, reply_seconds, sync_engine
 from app.core.logging import get_logger
 from app.core.reply_timeout import Connection
 from app.core.settings import Settings
@@ -215,7 +215,7 @@ class Relay:
             self._listener = Connection.connect(
                 conninfo,
                 autocommit=True,
-                connect_timeout=5,
+                connect_timeout=SECONDS_TO_CONNECT,
                 application_name="lethe-relay-listener",
                 keepalives_idle=10,
                 keepalives_interval=5,

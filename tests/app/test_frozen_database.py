@@ -17,7 +17,7 @@ from tests.app.world import World
 
 pytestmark = pytest.mark.anyio
 
-# A pooled connection is waited for a second and a half, and one in its place five; the rest is for a busy
+# A pooled connection is waited for a second and a half, and one in its place two; the rest is for a busy
 # machine.
 IN_TIME = 20.0
 BODY = {"model": "reader", "instances": ["scan-1"], "tasks": "all"}
@@ -34,6 +34,7 @@ async def app(
     settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch, patience: float, anyio_backend: str
 ) -> AsyncIterator[FastAPI]:
     monkeypatch.setattr("app.core.database.SECONDS_TO_SAY_SO", patience)
+    monkeypatch.setattr("app.core.database.SECONDS_TO_CONNECT", 2)  # no less is waited for
     monkeypatch.setattr("app.operations.endpoints.SECONDS", 0.2)
     made = create_app(settings.model_copy(update={"statement_timeout_seconds": 0.5}))
     async with made.router.lifespan_context(made):

@@ -1,4 +1,4 @@
-"""What a service hands out, in files; and the command that checks them, in a process of its own."""
+"""What a service hands out, in files; and the command that checks them."""
 
 import os
 import subprocess
@@ -18,6 +18,7 @@ from app.core.database import relay_url, sync_engine
 from app.core.settings import Settings
 from app.core.signing import StatementSigner
 from app.relay.sealing import seal_entries, sign_checkpoints
+from lethe.command import main
 from tests.database import Database
 from tests.worker.world import World
 
@@ -87,8 +88,26 @@ def log(world: World, sessions: sessionmaker[Session], signer: StatementSigner, 
     return log
 
 
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """`lethe …`, in this process."""
+
+    def run(*arguments: object) -> Done:
+        status = main([*map(str, arguments)])
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def program() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """`lethe …` with nothing on its path but the client's own source and what is installed."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:

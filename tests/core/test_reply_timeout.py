@@ -23,6 +23,7 @@ SELECT_ONE = text("SELECT 1")
 @pytest.fixture
 def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr("app.core.database.SECONDS_TO_SAY_SO", SECONDS - 0.5)
+    monkeypatch.setattr("app.core.database.SECONDS_TO_CONNECT", 2)  # no less is waited for
     short = settings.model_copy(update={"statement_timeout_seconds": 0.5})
     made = sync_engine(short, settings.database_url.get_secret_value(), "lethe-test")
     yield made
@@ -113,10 +114,10 @@ def test_what_is_too_large_for_the_sockets_is_given_up_on_as_well(
 def test_rows_that_keep_coming_are_read_to_the_end(connection: Connection) -> None:
     """Each is larger than what the server gathers before it sends."""
     begin = time.monotonic()
-    query = "SELECT pg_sleep(0.4), repeat('x', 20000) FROM generate_series(1, 6)"
-    assert len(connection.execute(query).fetchall()) == 6
+    query = "SELECT pg_sleep(0.14), repeat('x', 20000) FROM generate_series(1, 12)"
+    assert len(connection.execute(query).fetchall()) == 12
     with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
-        assert len(list(copy.rows())) == 6
+        assert len(list(copy.rows())) == 12
     assert time.monotonic() - begin > 2 * SECONDS
 
 
@@ -133,6 +134,6 @@ def test_a_notification_may_be_waited_for_in_silence(
     connection: Connection, postgres: PostgresServer
 ) -> None:
     connection.execute("LISTEN something")
-    assert list(connection.notifies(timeout=2 * SECONDS)) == []
+    assert list(connection.notifies(timeout=SECONDS + 0.5)) == []
     connection.execute("NOTIFY something")
     assert [each.channel for each in connection.notifies(timeout=IN_TIME, stop_after=1)] == ["something"]

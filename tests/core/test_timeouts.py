@@ -71,6 +71,9 @@ def silent() -> Iterator[int]:
 @pytest.fixture
 def asked(settings: Settings, silent: int, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Everything is at the server that says nothing."""
+    monkeypatch.setattr("app.core.database.SECONDS_TO_CONNECT", 2)  # no less is waited for
+    monkeypatch.setattr("app.relay.service.SECONDS_TO_CONNECT", 2)
+    monkeypatch.setattr("app.core.queue.SECONDS_TO_ANSWER", 1.0)
     monkeypatch.setattr(object_store, "CLIENT_OPTIONS", {"connect_timeout": "1s", "timeout": "1s"})
     retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=1)}
     monkeypatch.setattr(object_store, "RETRIES", retries)
