@@ -87,7 +87,7 @@ async def test_whatever_is_sent_is_answered_with_a_problem(served: Serving, worl
     headers = {"Authorization": f"Bearer {world.key('acme', 'admin')}"}
     with httpx.Client(base_url=served.url, headers=headers) as client:
 
-        @trying(max_examples=250, deadline=None, derandomize=True, database=None)
+        @trying(max_examples=150, deadline=None, derandomize=True, database=None)
         @given(st.sampled_from(CALLS), media, bodies)
         def send(call: tuple[str, str], media_type: str, body: bytes) -> None:
             answer = client.request(*call, content=body, headers={"Content-Type": media_type})
@@ -116,7 +116,7 @@ async def test_what_is_nearly_right_is_carried_out_or_refused(served: Serving, w
     with httpx.Client(base_url=served.url, headers=headers) as client:
         assert client.post(table, json=RIGHT["POST", table]).is_success
 
-        @trying(max_examples=300, deadline=None, derandomize=True, database=None)
+        @trying(max_examples=150, deadline=None, derandomize=True, database=None)
         @given(changed)
         def send(sent: tuple[tuple[str, str], dict[str, Any]]) -> None:
             (method, path), changes = sent
