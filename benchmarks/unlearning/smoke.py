@@ -15,7 +15,7 @@ from benchmarks.unlearning.reporting import write_report
 from benchmarks.unlearning.requests import RequestPlan
 from benchmarks.unlearning.sweep import sweep
 
-PROBLEM = ProblemKey("digits", seed=2000, instances=200, epochs=10)
+PROBLEM = ProblemKey("digits", seed=2000, instances=120, epochs=3)
 SMALL = {
     "interference_aware": Configuration(
         {"calibration.probe_samples": 160, "calibration.reference_samples": 80}, {"visits": 4}
