@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from app.core.settings import Settings
 from app.standalone.postgres import PostgresServer
@@ -14,6 +16,23 @@ from tests.database import Database, build_template, temporary_database
 # One thread per process, these and all that the tests start: torch's threads wait by spinning, and several
 # processes of two threads each on two cores are far slower than of one. Read when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+class OneDeployment(LoadGroupScheduling):
+    """The acceptance tests run in one process, because each that runs some of them starts a whole deployment.
+
+    By their ids: the mark `xdist_group` does nothing under pytest 9.2 (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        own = nodeid.startswith("tests/acceptance/test_demo.py")
+        shared = nodeid.startswith("tests/acceptance/") and not own
+        return "acceptance" if shared else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneDeployment | None:
+    return OneDeployment(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
