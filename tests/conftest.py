@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from app.core.settings import Settings
 from app.standalone.postgres import PostgresServer
@@ -20,6 +22,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes; a container has 64 MiB of it, unless it is told otherwise
+
+
+class OneDeployment(LoadGroupScheduling):
+    """The acceptance tests run in one process, because each that runs some of them starts a whole deployment.
+
+    By their ids: the mark `xdist_group` does nothing under pytest 9.2 (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        own = nodeid.startswith("tests/acceptance/test_demo.py")
+        shared = nodeid.startswith("tests/acceptance/") and not own
+        return "acceptance" if shared else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneDeployment | None:
+    return OneDeployment(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

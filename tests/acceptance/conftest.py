@@ -32,15 +32,6 @@ INSTANCES = 160
 HOLDOUT = 140
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who uses the deployment runs in one process: a second one would start a deployment of its own."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and "service" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("acceptance"))
-
-
 @dataclass(frozen=True)
 class Service:
     """A running deployment, a client with all scopes, and the folder that the service may read."""
