@@ -10,7 +10,7 @@ from benchmarks.unlearning import source_code
 
 @pytest.fixture(scope="session", autouse=True)
 def source_read_once() -> Iterator[None]:
-    """Here, since that module is part of what its digests cover: to change it makes every finished row old."""
+    """Here, for that module is part of what its digests cover: a change there makes all finished rows old."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_parse", "_imports", "_digest"):
             patch.setattr(source_code, name, cache(getattr(source_code, name)))

@@ -29,7 +29,7 @@ MODELS = st.sampled_from([0, 1])
 STEPS = ["publish", "publish", "publish", "load", "hold", "beat", "break_down", "drain", "restart", "cancel"]
 # What a worker does that has not noticed yet that it lost its job.
 VAIN_STEPS = st.sampled_from(["publish", "beat", "hold", "break_down", "drain", "cancel"])
-EXAMPLES, STEP_COUNT = 12, 50
+EXAMPLES, STEP_COUNT = 9, 50
 WORDS = st.sampled_from(["approve_request", "approve_request", "reject_request", "retry_request"])
 DECISIONS = st.sampled_from(["cancel_job", "approve", "approve", "reject", "retry"])
 TIMES = st.sampled_from(["let_time_pass", "let_time_pass", "let_reviews_run_out"])

@@ -11,4 +11,4 @@ DOMAIN = "opendsr.lethe.example"
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
     """The files of its key and of itself."""
-    return self_signed.write_certificate(folder, DOMAIN, rsa.generate_private_key(65537, 2048))
+    return self_signed.write_certificate(folder, DOMAIN, rsa.generate_private_key(65537, 1024))
