@@ -59,6 +59,24 @@ def test_no_tenant_starves_another_by_naming_a_regulation(world: World, equipmen
     assert claimed == [theirs[0].id, own[0].id, theirs[1].id, own[1].id, theirs[2].id]
 
 
+def test_what_was_begun_goes_on_before_anything_new_is_begun(world: World, equipment: Equipment) -> None:
+    """A lost lease or a deploy takes nobody's turn; what is urgent still goes first."""
+    busy, quiet = world.tenant("busy"), world.tenant("quiet")
+    interrupted = world.open_job(world.ready_model(busy))
+    assert claim(equipment).job_id == interrupted.id
+    other, dated = (
+        world.open_job(world.ready_model(quiet)),
+        world.open_job(world.ready_model(busy), due_at=soon(30)),
+    )
+    pressing = world.open_job(world.ready_model(quiet), due_at=soon(2))
+    world.execute(
+        "UPDATE jobs SET status = 'queued', phase = NULL, lease_expires_at = NULL WHERE id = :id",
+        id=interrupted.id,
+    )
+    claimed = [claim(equipment).job_id for _ in range(4)]
+    assert claimed == [pressing.id, interrupted.id, other.id, dated.id]
+
+
 def test_what_has_no_due_date_becomes_urgent_all_the_same(world: World, equipment: Equipment) -> None:
     tenant = world.tenant()
     newer = world.open_job(world.ready_model(tenant), due_at=soon(10))

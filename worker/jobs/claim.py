@@ -19,10 +19,11 @@ from models import Attempt, Job, JobKind, Phase, RegisteredModel, Tenant
 from models.states import RunStatus
 from worker.jobs.lease import Claim, lease_end
 
-# What is due soon overtakes, by the day. Everything else is done in turns, whoever was served longest ago
-# first, so that no tenant starves another by naming a regulation; within a turn due dates count again. What
-# has no due date becomes urgent like what is due a month after it came. NO KEY UPDATE: rows that merely refer
-# to the job do not stand in the way.
+# What is due soon overtakes, by the day. Then what was begun goes on before anything new is begun: it had its
+# turn, and whoever it was taken from is back after one lease. Everything else is done in turns, whoever was
+# served longest ago first, so that no tenant starves another by naming a regulation; within a turn due dates
+# count again. What has no due date becomes urgent like what is due a month after it came. NO KEY UPDATE: rows
+# that merely refer to the job do not stand in the way.
 _MOST_URGENT = """
 SELECT job.id
 FROM jobs AS job JOIN tenants AS tenant ON tenant.id = job.tenant_id
@@ -36,6 +37,7 @@ WHERE job.status = 'queued' AND job.not_before <= now()
 ORDER BY
   CASE WHEN coalesce(job.due_at, job.created_at + interval '30 days') < now() + make_interval(days => :urgent)
        THEN date_trunc('day', coalesce(job.due_at, job.created_at + interval '30 days')) END NULLS LAST,
+  job.fence = 0,
   tenant.last_claimed_at NULLS FIRST,
   date_trunc('day', job.due_at) NULLS LAST, job.created_at, job.id
 LIMIT 1
