@@ -174,8 +174,9 @@ def crash_at(place: str) -> Fault:
     def crash(service: Service, stream: Stream, random: Random) -> None:
         armed = service.failpoints / place
         armed.touch()
+        beforehand = service.failpoints / "checkpoint.after-put"
         if place.startswith("checkpoint.") and place.endswith("-delete"):
-            (service.failpoints / "checkpoint.after-put").touch()  # so that there is one to delete
+            beforehand.touch()  # so that there is one to delete
         unit = place.split(".")[0]
         if unit in WHEN_A_MODEL_COMES:
             stream.register_another()
@@ -185,6 +186,7 @@ def crash_at(place: str) -> Fault:
         deadline = time.monotonic() + SECONDS_TO_REACH_A_FAILPOINT
         while armed.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
+        beforehand.unlink(missing_ok=True)  # another was there to delete, and the fault is over
         if armed.exists():
             armed.unlink(missing_ok=True)
             raise NotStruck(f"nobody came by {place}")
