@@ -7,6 +7,7 @@ with it. Stops everything it started, however it ends.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -59,4 +60,9 @@ def _run(folder: Path, output: Path, seed: int, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # A network may still be training in the background, and torch aborts the process when the interpreter
+    # ends under it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
