@@ -23,7 +23,9 @@ from tests.database import Database, build_template, temporary_database
 from tests.webhooks.receiver import Receiver
 
 WORKERS = 2
-LEASE_SECONDS = 3.0
+LEASE_SECONDS = 5.0
+"""About what a worker takes to start on two cores, most of it torch's imports. Of a shorter lease three would
+hold the deaths of workers to less than a new one needs."""
 STATEMENT_SECONDS = 4.0
 REPLY_SECONDS = STATEMENT_SECONDS + SECONDS_TO_SAY_SO
 """How long the service's programs wait for a PostgreSQL that says nothing."""
