@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.unlearning.configurations import NOTHING, Configuration, configurations_of
+from benchmarks.unlearning.configurations import NOTHING, Configuration
 
 
 class Chosen:
@@ -17,7 +17,7 @@ class Chosen:
     def of(self, source: str, method: str) -> Configuration:
         entry = self._found.get(source, {}).get(method)
         if method == NOTHING or entry is None:
-            return configurations_of(method)[0]
+            return Configuration()
         return Configuration(**entry["chosen"])
 
     def tuned(self, source: str, method: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchmarks.unlearning.chosen import Chosen
 from benchmarks.unlearning.configurations import NOTHING, Configuration, compared_methods
+from benchmarks.unlearning.controls import CONTROLS
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
@@ -87,6 +88,16 @@ def _aimed(job: Job) -> Configuration:
     return replace(job.configuration, fields={**job.configuration.fields, **AIMED})
 
 
+def controls(scale: Scale) -> list[Job]:
+    """The base grid's requests, our method's passes spent on training anew."""
+    return [
+        replace(job, axis="controls", method=name, configuration=Configuration())
+        for job in base(scale)
+        if job.method == OURS
+        for name in CONTROLS
+    ]
+
+
 def ablation(scale: Scale) -> list[Job]:
     """Our method with less of everything; with its guards as needed, always and never, at its own rate and at
     four times as much; and the guards alone, each switched on and off."""
@@ -161,6 +172,7 @@ AXES: dict[str, Callable[[Scale], list[Job]]] = {
     "hardness": hardness,
     "sequence": sequence,
     "aim": aim,
+    "controls": controls,
     "ablation": ablation,
     "steps": steps,
     "cost": cost,

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.unlearning.configurations import NOTHING, Configuration
+from benchmarks.unlearning.configurations import NOTHING, Configuration, registered
 from benchmarks.unlearning.digests import digest_of
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
 from benchmarks.unlearning.source_code import code_digest
-from worker.engine.methods import METHODS
 
 HARNESS = ("benchmarks.unlearning.execution",)
 
@@ -28,7 +27,7 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """What determines the row: not the axis, which is only where it is shown."""
-        modules = HARNESS if self.method == NOTHING else (*HARNESS, type(METHODS[self.method]).__module__)
+        modules = HARNESS if self.method == NOTHING else (*HARNESS, type(registered(self.method)).__module__)
         return {
             "problem": asdict(self.problem),
             "request": asdict(self.request),

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("worker", "benchmarks", "examples")
-REGISTRIES = ("worker.engine.methods",)
+REGISTRIES = ("worker.engine.methods", "benchmarks.unlearning.controls")
 """Not followed: a registry imports every method, and each row depends on its own only."""
 
 

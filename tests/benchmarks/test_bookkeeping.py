@@ -9,15 +9,16 @@ import pytest
 from rich.console import Console
 
 from benchmarks.unlearning.chosen import Chosen, read_chosen
-from benchmarks.unlearning.configurations import CONFIGURATIONS, PER_METHOD, Configuration, compared_methods
+from benchmarks.unlearning.configurations import Configuration, compared_methods
 from benchmarks.unlearning.finished_rows import FinishedRows
-from benchmarks.unlearning.grid import AXES, Scale
+from benchmarks.unlearning.grid import AXES, OURS, Scale
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
 from benchmarks.unlearning.source_code import _without_docstrings, code_digest, modules_of
 from benchmarks.unlearning.sources import DIGITS
 from benchmarks.unlearning.statistics_of_rows import paired, spread
+from benchmarks.unlearning.tried import CONFIGURATIONS, OF_OURS, PER_METHOD
 from benchmarks.unlearning.tuning import DEVELOPMENT_SEEDS, choose
 from benchmarks.unlearning.workers import Workers
 from worker.engine.contract import Monitor
@@ -76,11 +77,12 @@ def test_comments_and_docstrings_do_not_count() -> None:
 def test_every_method_has_as_many_configurations_and_all_apply() -> None:
     for name in compared_methods():
         tried = CONFIGURATIONS[name]
-        assert len(tried) == PER_METHOD, name
-        assert len({one.described() for one in tried}) == PER_METHOD
+        assert len(tried) == (OF_OURS if name == OURS else PER_METHOD), name
+        assert tried[0] == Configuration(), name
+        default = Configuration().method(name)
+        assert len({repr((one.method(name), one.spent())) for one in tried}) == len(tried), name
         for one in tried:
-            assert one.method(name).name == name
-            one.spent()
+            assert type(one.method(name)) is type(default)
 
 
 def test_every_axis_has_jobs_with_keys_of_their_own() -> None:

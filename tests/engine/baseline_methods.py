@@ -40,7 +40,7 @@ BASELINES: dict[str, Expected] = {
         Expected(L1Sparse(settings=L1SparseSettings(2e-3, Pace(15, 4.0))), 0.08, 75),
         Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60),
         Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.9, Pace(10, 0.5))), 0.1, 70),
-        Expected(Munba(settings=MunbaSettings(pace=Pace(10, 0.3))), 0.3, 60),
+        Expected(Munba(settings=MunbaSettings(pace=Pace(20, 1.0))), 0.15, 85),
         Expected(GdrGma(settings=GdrGmaSettings(pace=Pace(30, 0.3))), 0.6, 85),
         Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.3, 85),
         Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.25, 85),

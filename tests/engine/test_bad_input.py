@@ -166,6 +166,24 @@ def test_a_frozen_backbone_stays_what_it_is(method: Method) -> None:
     assert [parameter.requires_grad for parameter in outcome.network.parameters()] == flags
 
 
+@pytest.mark.parametrize("method", [QUICK, Retrain()], ids=lambda method: method.name)
+def test_frozen_normalisation_keeps_its_statistics_and_normalises_by_them(method: Method) -> None:
+    def frozen(generator: torch.Generator) -> nn.Module:
+        network = build(generator)
+        network.shared.append(nn.BatchNorm1d(128))  # type: ignore[operator, union-attr]
+        network.shared.requires_grad_(False)  # type: ignore[union-attr]
+        return network
+
+    given = frozen(derived_generator(3, "frozen"))
+    normal: Any = given.shared[-1]  # type: ignore[index]
+    normal.running_mean.fill_(0.25)
+    normal.running_var.fill_(2.0)
+    asked = problem(request(range(8), (0, 1)), network=given.eval(), build=frozen, recipe=SHORT)
+    outcome = run(asked, method)
+    assert same_bits(given.shared, outcome.network.shared)  # type: ignore[arg-type]
+    assert not same_bits(given.heads["digit"], outcome.network.heads["digit"])  # type: ignore[index]
+
+
 def test_methods_that_would_move_what_is_frozen_refuse() -> None:
     asked = problem(request(range(8), (0, 1)), network=with_frozen_backbone(), build=frozen_backbone)
     assert refusal(asked, FineTune()).code == "network_frozen"

@@ -18,6 +18,7 @@ from worker.engine.supervision import Task, instance_losses, task_weights, train
 
 INSPECTION = 16
 SGD_TO_ADAM = 1 / 30
+_NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def descend(
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    network.train(descent.training_mode)
+    _set_mode(network, descent.training_mode)
     passes = first * stream.batch_size
     with borrowed_global_generator(derive_seed(seed, label), device):
         for step in range(first, descent.steps):
@@ -119,6 +120,15 @@ def descend(
             progress.advance(len(chosen), label)
     network.eval()
     return passes
+
+
+def _set_mode(network: nn.Module, training: bool) -> None:
+    """A normalisation whose parameters are all frozen keeps its statistics, too, and normalises by them."""
+    network.train(training)
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and isinstance(module, _NORMALISATION) and not any(one.requires_grad for one in own):
+            module.eval()
 
 
 def _said(network: nn.Module, inputs: Tensor, precision: Precision) -> Mapping[str, Tensor]:

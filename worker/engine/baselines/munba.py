@@ -1,40 +1,47 @@
-"""MUNBa: forgetting and retaining bargain over every step, and share the gain.
+"""MUNBa: forgetting and retaining bargain over a step, and share the gain.
 
-Wu & Harandi, "MUNBa: Machine Unlearning via Nash Bargaining", ICCV 2025 (arXiv 2411.15537). With g_r the
-gradient of the retain loss and g_f that of the loss to forget by, the Nash bargaining solution is
-α_r g_r + α_f g_f with Gᵀ G α = 1/α; for two players, φ the angle between them, in closed form
+Wu & Harandi, "MUNBa: Machine Unlearning via Nash Bargaining", ICCV 2025 (arXiv 2411.15537), and the authors'
+code for classification. With g_r the gradient of the retain loss and g_f that of the loss to forget by, the
+Nash bargaining solution is α_r g_r + α_f g_f with Gᵀ G α = 1/α; for two players, φ the angle between them, in
+closed form
 
     (g_r / ‖g_r‖ + g_f / ‖g_f‖) / √(1 + cos φ)
 
 so that neither loss rises to first order. Where the gradients are opposed there is nothing to bargain for:
 1 + cos φ is kept above `floor`, and their sum vanishes by itself.
 
-The loss to forget by is the ascent −L_F. Several tasks: L_F of the named supervision, L_R of all retained
+As in that code, the loss to forget by is that of random targets, the bargained step is clipped to norm 1 (its
+own is √2), and each epoch bargains while the batches of the forget set last; the rest of it is plain steps on
+the retain loss. Several tasks: random targets replace the named supervision, L_R is of all retained
 supervision; all heads move. Any kind's loss serves. The direction goes to the recipe's optimizer.
 """
 
 from dataclasses import dataclass, field
+from math import ceil
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
-from worker.engine.baselines.gradients import flat, gradients_of
+from worker.engine.baselines.gradients import backward, flat, gradients_of
 from worker.engine.baselines.pace import Pace
+from worker.engine.baselines.random_targets import RandomTargets
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 
 
 @dataclass(frozen=True)
 class MunbaSettings:
-    """floor: least 1 + cos φ. Epochs are passes over the retain set."""
+    """floor: least 1 + cos φ. max_norm: of the bargained step. Epochs are passes over the retain set."""
 
     floor: float = 1e-3
-    pace: Pace = field(default_factory=lambda: Pace(epochs=5, rate=0.1))
+    max_norm: float = 1.0
+    pace: Pace = field(default_factory=lambda: Pace(epochs=10, rate=0.1))
 
 
 @dataclass(frozen=True)
 class Munba:
-    """Step along the bargained direction. The budget's scale multiplies the epochs."""
+    """Bargain over the forget set, mend on the rest. The budget's scale multiplies the epochs."""
 
     name: str = "munba"
     guarantee: Guarantee = "empirical"
@@ -43,26 +50,36 @@ class Munba:
     def __call__(
         self, problem: Problem, budget: Budget, *, seed: int, device: torch.device, monitor: Monitor
     ) -> Outcome:
-        """Raises `Refused`: task_would_be_erased, forget_set_too_large, loss_not_finite."""
+        """Raises `Refused`: network_frozen, task_would_be_erased, forget_set_too_large, loss_not_finite."""
         run = Run(problem, budget, seed=seed, device=device, monitor=monitor)
         if run.idle:
             return run.outcome()
         pace, pool = self.settings.pace, len(run.retain_rows)
         steps = pace.steps(problem.recipe, pool, budget.scale)
         retain = run.stream(run.retain_rows, pace.batch(problem.recipe, pool), "retain")
-        forget = run.stream(run.forget_rows, pace.batch(problem.recipe, len(run.forget_rows)), "forget")
-        run.expect(steps * (retain.batch_size + forget.batch_size))
+        parts = ceil(len(run.forget_rows) / retain.batch_size)
+        forget = run.stream(run.forget_rows, len(run.forget_rows) // parts, "forget")
+        bargains = min(forget.batches_per_pass, retain.batches_per_pass)
+        epochs, rest = divmod(steps, retain.batches_per_pass)
+        bargained = epochs * bargains + min(rest, bargains)
+        run.expect(steps * retain.batch_size + bargained * forget.batch_size)
+        targets = RandomTargets(run)
         parameters = list(run.network.parameters())
         sizes = [parameter.numel() for parameter in parameters]
 
         def gradients(step: int) -> Tensor:
-            kept, gone = run.sample(retain.batch(step)), run.sample(forget.batch(step))
+            epoch, place = divmod(step, retain.batches_per_pass)
+            kept = run.sample(retain.batch(step))
             keep = run.mean(run.losses(kept), kept.retained)
-            lose = -run.mean(run.losses(gone), gone.forgotten)
+            if place >= bargains:
+                return backward(keep)
+            gone = targets.replace(run.sample(forget.batch(epoch * bargains + place)), epoch)
+            lose = run.mean(run.losses(gone), gone.forgotten)
             ours, theirs = (flat(gradients_of(loss, parameters)) for loss in (keep, lose))
             agreed = bargain(ours, theirs, self.settings.floor)
             for parameter, part in zip(parameters, torch.split(agreed, sizes), strict=True):
                 parameter.grad = part.view_as(parameter).clone()
+            clip_grad_norm_(parameters, self.settings.max_norm)
             return (keep + lose).detach()
 
         run.walk(pace, steps, pool).take(steps, gradients, "bargaining")
