@@ -14,6 +14,7 @@ from benchmarks.unlearning.sources import Source
 
 FRACTION = 0.05
 OURS = "interference_aware"
+ALONE = "projected_ascent"
 AIMED = {"calibration.aim": "holdout"}
 COSTED = (OURS, "random_label", "salun", "negative_gradient_plus")
 SELECTIONS: tuple[Literal["random", "clustered"], ...] = ("random", "clustered")
@@ -100,23 +101,23 @@ def controls(scale: Scale) -> list[Job]:
 
 def ablation(scale: Scale) -> list[Job]:
     """Our method with less of everything; with its guards as needed, always and never, at its own rate and at
-    four times as much; and the guards alone, each switched on and off."""
-    variants = [
-        (OURS, Configuration()),
-        *[(OURS, Configuration({"guards": guards})) for guards in ("always", "never")],
-        *[
-            (OURS, Configuration({"guards": guards}, rate=4.0))
-            for guards in ("when_needed", "always", "never")
-        ],
-        (OURS, Configuration({}, {"visits": 10})),
-        (OURS, Configuration({"calibration.probe_samples": 920})),
-        (OURS, Configuration({"calibration.reference_samples": 160})),
-        *[
-            ("projected_ascent", Configuration({"settings.project": p, "settings.orthogonalize": o}))
+    four times as much; and the paper's two mechanisms alone, each switched on and off, as tuned."""
+    ours = [
+        Configuration(),
+        *[Configuration({"guards": guards}) for guards in ("always", "never")],
+        *[Configuration({"guards": guards}, rate=4.0) for guards in ("when_needed", "always", "never")],
+        Configuration({}, {"visits": 10}),
+        Configuration({"calibration.probe_samples": 920}),
+        Configuration({"calibration.reference_samples": 160}),
+    ]
+    variants = {source.name: [(OURS, one) for one in ours] for source in scale.sources}
+    for source in scale.sources:
+        tuned = scale.chosen.of(source.name, ALONE).fields
+        variants[source.name] += [
+            (ALONE, Configuration({**tuned, "settings.project": p, "settings.orthogonalize": o}))
             for p in (True, False)
             for o in (True, False)
-        ],
-    ]
+        ]
     present = compared_methods()
     return [
         Job("ablation", scale.problem(source, seed), RequestPlan(selection, scope, FRACTION), method, variant)
@@ -124,7 +125,7 @@ def ablation(scale: Scale) -> list[Job]:
         for seed in scale.seeds
         for selection in SELECTIONS
         for scope in ("full", source.tasks[-1].name)
-        for method, variant in variants
+        for method, variant in variants[source.name]
         if method in present
     ]
 
