@@ -6,17 +6,17 @@ from typing import Any
 
 from benchmarks.unlearning import tables
 from benchmarks.unlearning.chosen import Chosen
-from benchmarks.unlearning.configurations import PER_METHOD
 from benchmarks.unlearning.finished_rows import FinishedRows
 from benchmarks.unlearning.plots import plot_all
 from benchmarks.unlearning.statistics_of_rows import Row
+from benchmarks.unlearning.tried import OF_OURS, PER_METHOD
 
 HEAD = f"""# Unlearning benchmark
 
 Made by `python -m benchmarks.unlearning run` (docs/benchmark.md says what each figure is).
 
 Metrics and gaps are in points, UIS in percent. Means ± standard deviations are over seeds; the requests of a
-seed are averaged first. Every method had {PER_METHOD} configurations, chosen on other seeds by validation
+seed are averaged first. Every published method had {PER_METHOD} configurations, ours {OF_OURS}, chosen on other seeds by validation
 figures (`configurations.json` holds the evidence). "time" and "passes" are shares of what retraining costs.
 The first line of a comparison is retraining against another retraining: below it no method can be told from
 retraining. Methods are in the order of AvgGap, best first. Smaller is better, but for ToW, and for AUC, which
