@@ -16,9 +16,9 @@ HEAD = f"""# Unlearning benchmark
 Made by `python -m benchmarks.unlearning run` (docs/benchmark.md says what each figure is).
 
 Metrics and gaps are in points, UIS in percent. Means ± standard deviations are over seeds; the requests of a
-seed are averaged first. Every published method had {PER_METHOD} configurations, ours {OF_OURS}, chosen on other
-seeds by validation figures (`configurations.json` holds the evidence). "time" and "passes" are shares of what retraining costs.
-The first line of a comparison is retraining against another retraining: below it no method can be told from
+seed are averaged first. Every published method had {PER_METHOD} configurations, ours {OF_OURS}; the choice was
+made on other seeds by validation figures (`configurations.json` holds the evidence). "time" and "passes" are
+shares of what retraining costs. The first line of a comparison is retraining against another retraining: below it no method can be told from
 retraining. Methods are in the order of AvgGap, best first. Smaller is better, but for ToW, and for AUC, which
 should be near retraining's; "AUC gap" is its distance from that, "SE" that distance's standard error.
 """
