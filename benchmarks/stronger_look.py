@@ -5,7 +5,8 @@
 Per seed: fresh data noise, a network trained until it knows its labels by heart, 150 random instances
 forgotten for all tasks by interference-aware unlearning; then the same look that `python -m worker.audit`
 takes. Writes benchmarks/results/stronger_look.json and stronger_look.md. `--resume` keeps the seeds that are
-there: for a run that was killed, with the same code and options.
+there: for a run that was killed, with the same code and options. `--method salun`: a published method, with
+what `python -m benchmarks.unlearning tune` chose for it on digits; writes stronger_look_salun.json and .md.
 """
 
 import argparse
@@ -20,14 +21,15 @@ import torch
 from torch import nn
 
 from benchmarks.stronger_look_table import table
+from benchmarks.unlearning.chosen import read_chosen
+from benchmarks.unlearning.grid import OURS
 from examples.digits.data import NETWORK, RECIPE, write_digits
 from examples.digits.training import SPECS
 from worker.audit.looking import look
 from worker.audit.subject import Effort, Subject
 from worker.audit.work_folder import work_folder
-from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Problem, Recipe, Silent
+from worker.engine.contract import ForgetRequest, ForgetSet, Problem, Recipe, Silent
 from worker.engine.data import open_data, split_holdout
-from worker.engine.methods import METHODS
 from worker.engine.networks import build_network
 from worker.engine.randomness import derived_generator
 from worker.engine.training import train
@@ -44,7 +46,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="100 and above are for development")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--retrained", type=int, default=8)
-    parser.add_argument("--method", default="interference_aware")
+    parser.add_argument("--method", default=OURS)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lethe-stronger-look")
@@ -52,7 +54,8 @@ def main() -> None:
     os.nice(10)
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    file = options.output / "stronger_look.json"
+    name = "stronger_look" if options.method == OURS else f"stronger_look_{options.method}"
+    file = options.output / f"{name}.json"
     rows: dict[str, Any] = {}
     if options.resume and file.exists():
         rows = json.loads(file.read_text())
@@ -65,7 +68,7 @@ def main() -> None:
         rows[str(seed)] = found | {"cpu_seconds": round(time.process_time() - started, 1)}
         print(f"seed {seed}: {rows[str(seed)]['cpu_seconds']} CPU s", flush=True)
         file.write_text(json.dumps(rows, separators=(",", ":")) + "\n")
-    (options.output / "stronger_look.md").write_text(table(rows, options.method, FORGET))
+    (options.output / f"{name}.md").write_text(table(rows, options.method, FORGET))
 
 
 def _look(seed: int, effort: Effort, method: str, work: Path) -> dict[str, Any]:
@@ -87,7 +90,9 @@ def _unlearned(seed: int, method: str) -> Subject:
         rows = torch.randperm(len(data), generator=derived_generator(seed, "forget"))[:FORGET].sort().values
         forget = ForgetSet(len(data), len(SPECS), (ForgetRequest("benchmark", rows, (0, 1, 2)),))
         problem = Problem(network, _build, SPECS, data, calibration, forget, recipe)
-        outcome = METHODS[method](problem, Budget(), seed=seed, device=CPU, monitor=Silent())
+        chosen = read_chosen(RESULTS / "unlearning" / "configurations.json").of("digits", method)
+        unlearn, budget = chosen.method(method), chosen.spent()
+        outcome = unlearn(problem, budget, seed=seed, device=CPU, monitor=Silent())
         forgotten = forget.mask() & data.present
         return Subject(
             version=outcome.network.eval(),

@@ -24,7 +24,7 @@ def table(rows: Mapping[str, Any], method: str, forgotten: int) -> str:
     lines = [
         f"# A stronger look at {forgotten} of 1,000 digits, forgotten for all tasks",
         "",
-        f"`python -m benchmarks.stronger_look --seeds {len(rows)}`: method `{method}`, "
+        f"`python -m benchmarks.stronger_look --seeds {len(rows)} --method {method}`, "
         f"{effort['references']} references on half of the retained data, {effort['retrained']} retrained "
         f"networks, {mean(look['cpu_seconds'] for look in looks):.0f} CPU seconds per seed; "
         f"Python {platform.python_version()}, torch {torch.__version__}. Mean ± standard deviation over "
