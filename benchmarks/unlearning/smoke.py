@@ -1,4 +1,4 @@
-"""The whole harness in seconds: one problem of few instances and epochs, every method once."""
+"""The whole harness in seconds: few instances and epochs, every method and every data set once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,7 @@ from rich.console import Console
 
 from benchmarks.unlearning.chosen import Chosen
 from benchmarks.unlearning.configurations import NOTHING, Configuration, compared_methods
+from benchmarks.unlearning.controls import CONTROLS
 from benchmarks.unlearning.finished_rows import FinishedRows
 from benchmarks.unlearning.grid import AIMED
 from benchmarks.unlearning.jobs import Job
@@ -16,6 +17,10 @@ from benchmarks.unlearning.requests import RequestPlan
 from benchmarks.unlearning.sweep import sweep
 
 PROBLEM = ProblemKey("digits", seed=2000, instances=120, epochs=3)
+OTHERS = (
+    ProblemKey("scenes", 2000, instances=24, epochs=1),
+    ProblemKey("records", 2000, instances=80, epochs=1),
+)
 SMALL = {
     "interference_aware": Configuration(
         {"calibration.probe_samples": 160, "calibration.reference_samples": 80}, {"visits": 4}
@@ -40,6 +45,8 @@ def smoke_jobs() -> list[Job]:
         *[Job("base", PROBLEM, plan, "interference_aware", ours) for plan in others[:2]],
         Job("aim", PROBLEM, full, "interference_aware", replace(ours, fields={**ours.fields, **AIMED})),
         Job("sequence", PROBLEM, others[2], "interference_aware", ours),
+        *[Job("controls", PROBLEM, full, name) for name in CONTROLS],
+        *[Job("base", problem, full, "interference_aware", ours) for problem in OTHERS],
     ]
 
 

@@ -22,7 +22,7 @@ def test_smoke(tmp_path: Path) -> None:
         assert 0 <= row["scores"]["average_gap"] <= 100
         assert 0 <= row["scores"]["auc"] <= 1
         assert row["environment"]["torch"]
-    assert {"base", "aim", "sequence"} == {row["axis"] for row in rows}
+    assert {"base", "aim", "sequence", "controls"} == {row["axis"] for row in rows}
     assert [len(row["rebound"]) for row in rows if row["axis"] == "sequence"] == [3]
     report = (tmp_path / "report.md").read_text()
     for method in compared_methods():
