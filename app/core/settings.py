@@ -127,6 +127,9 @@ class Settings(BaseSettings):
 
     # Jobs.
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="What interference_aware computes layers in, on CUDA; all else is in float32"
+    )
     lease_seconds: float = Field(30.0, gt=0.3)
     max_attempts: int = Field(3, ge=1)
     sweep_seconds: float = Field(2.0, gt=0)

@@ -14,7 +14,7 @@ from benchmarks.unlearning.configurations import compared_methods
 from benchmarks.unlearning.finished_rows import FinishedRows
 from benchmarks.unlearning.grid import AXES, Scale
 from benchmarks.unlearning.jobs import Job
-from benchmarks.unlearning.memorised import memorised
+from benchmarks.unlearning.memorised import dense_figures, memorised
 from benchmarks.unlearning.reporting import write_report
 from benchmarks.unlearning.smoke import smoke as run_smoke
 from benchmarks.unlearning.sources import known_sources
@@ -57,16 +57,22 @@ def problems(
     sources: SourcesOption = "", seeds: SeedsOption = "0", cache: CacheOption = CACHE,
     nyuv2: Nyuv2Option = None, cityscapes: CityscapesOption = None,
 ) -> None:  # fmt: skip
-    """Train the networks and print what they know by heart."""
+    """Train the networks and print what they know by heart, and the literature's figures of dense tasks."""
     scale = _scale(sources, seeds, "", Chosen({}), nyuv2, cityscapes)
     table = Table(
         "data", "seed", "task", "train", "held out", "gap", "membership AUC", "parameters", "seconds"
     )
+    dense = Table("data", "seed", "task", "figure", "train", "held out")
     for source in scale.sources:
         for seed in scale.seeds:
-            for row in memorised(prepared(scale.problem(source, seed), cache)):
+            problem = prepared(scale.problem(source, seed), cache)
+            for row in memorised(problem):
                 table.add_row(*row)
+            for row in dense_figures(problem):
+                dense.add_row(*row)
     console.print(table)
+    if dense.rows:
+        console.print(dense)
 
 
 @application.command()

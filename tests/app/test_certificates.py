@@ -107,7 +107,8 @@ def report(requests: list[str]) -> dict[str, Any]:
             "steps": 10,
             "passes": 400,
             "versions": {"lethe": "0.1.0"},
-            "device": "cpu",
+            "device": "cuda (a GPU)",
+            "precision": "bfloat16",
             "residuals": [],
         },
     }
@@ -487,6 +488,7 @@ async def test_the_page_shows_what_was_signed_and_loads_nothing(
     assert "<li>Too few: 2 forgotten.</li>" in answer.text
     assert "By this score, the forgotten data cannot be told from data never seen" in answer.text
     assert re.search(r"98\.0 → 61\.0", answer.text)
+    assert "; on cuda (a GPU), in bfloat16</dd>" in answer.text
     assert settings.hash_key_id in answer.text
     asked = await client.get(url, params={"format": "json"}, headers={"Accept": "text/html"})
     assert asked.headers["content-type"] == "application/json"

@@ -1,5 +1,6 @@
 """The literature's figures: known values, a slow loop over pixels, torchmetrics."""
 
+import json
 from math import acos, degrees, isnan, nan, sqrt
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch import nn
 from torchmetrics import MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from worker.engine.contract import Batch, TaskSpec
+from worker.engine import room
+from worker.engine.contract import Batch, Monitor, Silent, TaskSpec
 from worker.engine.evaluation.dense_metrics import (
     DenseMetrics,
     DepthMetrics,
@@ -17,7 +19,10 @@ from worker.engine.evaluation.dense_metrics import (
     SegmentationMetrics,
     literature_figures,
 )
+from worker.engine.evaluation.literature import Part, literature
+from worker.engine.progress import Progress
 
+SILENT = Silent()
 TASKS = (
     TaskSpec("scene", "classification", 2),
     TaskSpec("segmentation", "segmentation", 6),
@@ -187,11 +192,24 @@ class Fixed:
         return Batch(rows, targets, self.present[rows])
 
 
+def figures_of(
+    network: nn.Module, data: Fixed, rows: torch.Tensor, counted: torch.Tensor, monitor: Monitor = SILENT
+) -> dict[str, dict[str, float]]:
+    progress = Progress(monitor, len(rows))
+    return literature_figures(
+        network, TASKS, data, rows, counted, device=torch.device("cpu"), progress=progress, note="looking"
+    )
+
+
+@pytest.fixture
+def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "INSTANCES_AT_ONCE", 4)
+
+
+@pytest.mark.usefixtures("four_at_once")
 def test_figures_over_a_data_set(batch: tuple[Batch, dict[str, torch.Tensor]]) -> None:
     network = Remembering(batch[1])
-    found = literature_figures(
-        network, TASKS, Fixed(batch[0]), torch.arange(10), device=torch.device("cpu"), batch_size=4
-    )
+    found = figures_of(network, Fixed(batch[0]), torch.arange(10), batch[0].present)
     assert list(found) == ["segmentation", "depth", "normal"]
     assert network.training
     targets = batch[0].targets
@@ -200,3 +218,80 @@ def test_figures_over_a_data_set(batch: tuple[Batch, dict[str, torch.Tensor]]) -
     )
     without_first = fed(DepthMetrics(), batch[1]["depth"][1:], targets["depth"][1:])
     assert found["depth"] == pytest.approx(without_first)
+
+
+@pytest.mark.usefixtures("four_at_once")
+def test_only_the_labels_that_count_are_looked_at(batch: tuple[Batch, dict[str, torch.Tensor]]) -> None:
+    """Of rows in any order; the monitor hears of each batch."""
+    rows, counted = torch.tensor([7, 2, 9, 4, 1]), torch.zeros(5, 4, dtype=torch.bool)
+    counted[[0, 2, 4], 1] = True
+    counted[:2, 3] = True
+    heard: list[tuple[int, int]] = []
+
+    class Listening(Silent):
+        def progress(self, done: int, total: int, note: str) -> None:
+            heard.append((done, total))
+
+    found = figures_of(Remembering(batch[1]), Fixed(batch[0]), rows, counted, Listening())
+    targets = batch[0].targets
+    mine = torch.tensor([7, 9, 1])
+    assert found["segmentation"] == fed(
+        SegmentationMetrics(6), batch[1]["segmentation"][mine], targets["segmentation"][mine]
+    )
+    assert found["normal"] == fed(NormalsMetrics(), batch[1]["normal"][[7, 2]], targets["normal"][[7, 2]])
+    assert all(isnan(value) for value in found["depth"].values())
+    assert heard == [(4, 5), (5, 5)]
+
+
+@pytest.mark.usefixtures("four_at_once")
+def test_as_many_at_once_as_fit_and_none_counted_twice(
+    batch: tuple[Batch, dict[str, torch.Tensor]],
+) -> None:
+    class Small(Remembering):
+        def forward(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+            if len(rows) > 1:
+                raise torch.OutOfMemoryError
+            return super().forward(rows)
+
+    data, rows = Fixed(batch[0]), torch.arange(10)
+    found = figures_of(Small(batch[1]), data, rows, batch[0].present)
+    expected = figures_of(Remembering(batch[1]), data, rows, batch[0].present)
+    assert {name: pytest.approx(figures) for name, figures in expected.items()} == found
+
+
+def test_the_report_has_none_in_place_of_what_is_no_number(
+    batch: tuple[Batch, dict[str, torch.Tensor]],
+) -> None:
+    """A part without a label of a task is None altogether; an answer that is no number spoils its figures."""
+    broken = {name: values.clone() for name, values in batch[1].items()}
+    broken["normal"][3, 0, 0, 0] = nan
+    broken["depth"][4] = nan
+    counted = batch[0].present.clone()
+    counted[:, 1] = False
+    found = literature(
+        Remembering(batch[1]), Remembering(broken), TASKS,
+        {"holdout": Part(Fixed(batch[0]), torch.arange(10), counted)},
+        device=torch.device("cpu"), progress=Progress(SILENT, 20),
+    )  # fmt: skip
+    json.dumps(found, allow_nan=False)
+    assert set(found) == {"segmentation", "depth", "normal"}
+    assert found["segmentation"] == {"holdout": None}
+    before, after = found["depth"]["holdout"]["before"], found["depth"]["holdout"]["after"]
+    assert before["absolute_error"] == pytest.approx(0.16, abs=0.02)
+    assert after["absolute_error"] is None
+    assert 0 < after["within_delta_1.25"] < before["within_delta_1.25"]
+    assert found["normal"]["holdout"]["before"]["angle_mean"] is not None
+    assert found["normal"]["holdout"]["after"]["angle_mean"] is None
+
+
+def test_without_a_dense_task_no_pass_is_made(batch: tuple[Batch, dict[str, torch.Tensor]]) -> None:
+    class Never(Fixed):
+        def fetch(self, rows: torch.Tensor) -> Batch:
+            raise AssertionError(rows)
+
+    found = literature(
+        Remembering(batch[1]), Remembering(batch[1]), TASKS[:1],
+        {"holdout": Part(Never(batch[0]), torch.arange(10), batch[0].present)},
+        device=torch.device("cpu"), progress=Progress(SILENT, 1),
+    )  # fmt: skip
+    assert found == {}

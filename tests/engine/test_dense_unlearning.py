@@ -3,17 +3,20 @@
 import copy
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.engine.dense_problem import CPU, TASKS, Scenes, trained_problem
 from worker.engine.baselines.retrain import Retrain
 from worker.engine.calibration import CalibrationSettings
 from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Method, Problem, Silent
 from worker.engine.evaluation import evaluate, memorisation
-from worker.engine.evaluation.dense_metrics import literature_figures
+from worker.engine.evaluation.dense_metrics import DENSE_METRICS, literature_figures
 from worker.engine.interference_aware import InterferenceAware
+from worker.engine.progress import Progress
 
 MEMORISED = ("segmentation", "depth")
 # A probe of the usual length would be most of this file's time.
@@ -56,6 +59,7 @@ def test_forgets_and_reports(learned: Problem, method: Method, named: tuple[int,
         forget=forget, seed=0, device=CPU, monitor=Silent(),
     )  # fmt: skip
     json.dumps(report, allow_nan=False)
+    check_literature(report, learned, outcome.network, named)
     for column, task in enumerate(TASKS):
         figures = report["tasks"][task.name]
         assert figures["named"] == (column in named)
@@ -65,9 +69,27 @@ def test_forgets_and_reports(learned: Problem, method: Method, named: tuple[int,
             assert found["after"]["auc"] < found["before"]["auc"]
 
 
+def check_literature(report: Any, learned: Problem, after: nn.Module, named: tuple[int, ...]) -> None:
+    """The report's figures are those of all answers at once: on the audit half, and on what was forgotten."""
+    for part, data in (("holdout", Scenes(60, 77)), ("forget", learned.train.fetch(torch.arange(4)))):
+        for column, task in enumerate(TASKS):
+            found = report["tasks"][task.name]["literature"][part]
+            if part == "forget" and column not in named:
+                assert found is None
+                continue
+            for when, network in (("before", learned.network), ("after", after)):
+                metrics = DENSE_METRICS[task.kind](task)
+                with torch.no_grad():
+                    metrics.update(network.eval()(data.inputs)[task.name], data.targets[task.name])
+                assert found[when] == pytest.approx(metrics.figures(), abs=0.02)
+
+
 def test_the_literature_s_figures_of_a_trained_network(learned: Problem) -> None:
     rows = torch.arange(len(learned.train))
-    found = literature_figures(learned.network, TASKS, learned.train, rows, device=CPU)
+    found = literature_figures(
+        learned.network, TASKS, learned.train, rows, learned.train.present,
+        device=CPU, progress=Progress(Silent(), len(rows)), note="looking",
+    )  # fmt: skip
     assert found["segmentation"]["mean_iou"] > 60
     assert found["depth"]["within_delta_1.25^3"] >= found["depth"]["within_delta_1.25"] > 50
     assert found["normal"]["angle_median"] < 30

@@ -121,6 +121,7 @@ def test_report_has_the_figures_it_promises() -> None:
     assert turn["unnamed_same_instances"]["before"] == turn["unnamed_same_instances"]["after"]
     assert turn["unnamed_same_instances"]["before"]["n"] == 65
     assert turn["uis"] == 0
+    assert not any("literature" in task for task in found["tasks"].values()), "no dense task"
     assert found["tasks"]["ink"]["unnamed_same_instances"]["before"]["n"] == 5, "of the second request"
     assert all(task["retain"]["before"]["n"] == 50 for task in found["tasks"].values())
     assert all(task["holdout"]["before"]["n"] == 399 - 1 for task in found["tasks"].values())

@@ -64,6 +64,15 @@ def test_same_seed_same_bits_whatever_the_order_of_instances_and_another_seed_di
     assert not same_bits(first.network, other.network)
 
 
+def test_on_the_cpu_bfloat16_gives_the_bits_of_float32() -> None:
+    """As `worker.engine.forward` promises: the precision is an accelerator's."""
+    wanted = request(range(5, 30), (0, 2))
+    expected = run(wanted)
+    found = run(wanted, method=dataclasses.replace(QUICK, precision="bfloat16"))
+    assert same_bits(found.network, expected.network)
+    assert found.details == expected.details
+
+
 @pytest.mark.parametrize("guards", ["never", "always"])
 def test_the_order_of_tasks_does_not_matter(guards: Guards) -> None:
     """Up to rounding."""

@@ -15,7 +15,7 @@ from worker.pipeline.device import device_name
 from worker.pipeline.ladder import Rung
 from worker.pipeline.load import Loaded
 from worker.pipeline.seeds import seed_of
-from worker.pipeline.unlearn import budget_of
+from worker.pipeline.unlearn import budget_of, method_of, precision_of
 
 
 def evaluate(
@@ -44,6 +44,7 @@ def _run_facts(
     running: Running, loaded: Loaded, rung: Rung, outcome: Outcome, device: torch.device
 ) -> dict[str, Any]:
     registered = loaded.registered
+    method = method_of(rung.method, running.equipment.settings, device)
     return {
         "method": rung.method,
         "rung": rung.name,
@@ -51,6 +52,7 @@ def _run_facts(
         "seed": loaded.seed,
         "holdout_seed": seed_of("holdout", registered.model_id),
         "budget": asdict(budget_of(loaded, rung)),
+        "precision": precision_of(method, device),
         "network": registered.network,
         "recipe": asdict(registered.recipe),
         "policy": registered.policy,

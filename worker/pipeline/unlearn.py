@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Outcome, Refused
+from app.core.settings import Settings
+from worker.engine.contract import Budget, ForgetRequest, ForgetSet, Method, Outcome, Refused
+from worker.engine.forward import Precision
+from worker.engine.interference_aware import InterferenceAware
 from worker.engine.methods import METHODS
 from worker.jobs.running import Running
 from worker.pipeline.ladder import Rung
@@ -15,18 +18,39 @@ Back = set[tuple[str, str]]  # (reference of an earlier request, task) of what c
 
 def unlearn(running: Running, loaded: Loaded, rung: Rung, back: Back, device: torch.device) -> Outcome:
     """Raises `Refused`: method_unknown, and what the method refuses. Raises `Stopped`."""
-    if rung.method not in METHODS:
-        raise Refused(
-            "method_unknown",
-            f"There is no method {rung.method!r}; the methods are {', '.join(sorted(METHODS))}.",
-        )
+    method = method_of(rung.method, running.equipment.settings, device)
     names = [task.name for task in loaded.problem.tasks]
     problem = replace(loaded.problem, forget=with_what_came_back(loaded.problem.forget, names, back))
     running.memory.watch(device)
     with running.monitor.taking_snapshots():
-        return METHODS[rung.method](
+        return method(
             problem, budget_of(loaded, rung), seed=loaded.seed, device=device, monitor=running.monitor
         )
+
+
+def method_of(name: str, settings: Settings, device: torch.device) -> Method:
+    """In the operator's precision, where the method has a choice. Where that is not float32, neither is the
+    method's name what it was, so that no snapshot in the other precision is taken up.
+
+    Raises `Refused`: method_unknown.
+    """
+    if name not in METHODS:
+        raise Refused(
+            "method_unknown", f"There is no method {name!r}; the methods are {', '.join(sorted(METHODS))}."
+        )
+    method = METHODS[name]
+    if not isinstance(method, InterferenceAware):
+        return method
+    chosen = replace(method, precision=settings.precision)
+    effective = precision_of(chosen, device)
+    return chosen if effective == "float32" else replace(chosen, name=f"{name} in {effective}")
+
+
+def precision_of(method: Method, device: torch.device) -> Precision:
+    """What layers are computed in: the CPU stays with float32 whatever was set (`worker.engine.forward`)."""
+    if isinstance(method, InterferenceAware) and device.type == "cuda":
+        return method.precision
+    return "float32"
 
 
 def budget_of(loaded: Loaded, rung: Rung) -> Budget:

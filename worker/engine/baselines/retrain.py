@@ -1,4 +1,9 @@
-"""Retraining from scratch without the supervision: the exact method, and the yardstick of all others."""
+"""Retraining from scratch without the supervision: the exact method, and the yardstick of all others.
+
+That what forgets is to be judged by what never learned: Cao & Yang 2015, "Towards Making Systems Forget with
+Machine Unlearning" (IEEE S&P); that this is a distribution, of networks trained without the data: Bourtoule
+et al. 2021, "Machine Unlearning" (IEEE S&P, arXiv 1912.03817).
+"""
 
 from dataclasses import dataclass
 

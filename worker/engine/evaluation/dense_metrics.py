@@ -5,13 +5,15 @@ and goals do not use them. B is the batch, C the classes, H x W the grid. Sums a
 here grows with the data set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from worker.engine.contract import Data, TaskSpec
+from worker.engine.contract import Batch, Data, TaskSpec
+from worker.engine.progress import Progress
+from worker.engine.room import Room, instances_at_once
 from worker.engine.tasks.depth import within
 from worker.engine.tasks.normals import cosines
 
@@ -20,7 +22,7 @@ _BINS_PER_DEGREE = 100
 
 
 class DenseMetrics(Protocol):
-    """Fed batch by batch. NaN where there was nothing to measure."""
+    """Fed batch by batch. NaN where there was nothing to measure, or an answer is no number."""
 
     def update(self, outputs: Tensor, targets: Tensor) -> None: ...
 
@@ -102,7 +104,7 @@ class NormalsMetrics:
         known = (targets != 0).any(dim=1)
         cosine = cosines(outputs.double(), targets.double())
         degrees = torch.rad2deg(torch.arccos(cosine))[known]
-        bins = (degrees * _BINS_PER_DEGREE).long()
+        bins = (degrees.nan_to_num(nan=180.0) * _BINS_PER_DEGREE).long()
         self._histogram += torch.bincount(bins, minlength=len(self._histogram)).cpu()
         shares = [(degrees < bound).double().sum() for bound in (11.25, 22.5, 30.0)]
         self._sums += torch.stack([degrees.sum(), *shares]).cpu()
@@ -140,26 +142,41 @@ def literature_figures(
     tasks: tuple[TaskSpec, ...],
     data: Data,
     rows: Tensor,
+    counted: Tensor,
     *,
     device: torch.device,
-    batch_size: int = 8,
+    progress: Progress,
+    note: str,
 ) -> dict[str, Figures]:
-    """Per dense task, the figures over `rows` (n,) of the data; other tasks are left out.
+    """Per dense task, the figures over `rows` (n,) of the data, and of them over the labels that `counted`
+    (n, T) has; other tasks are left out.
 
-    One forward pass in evaluation mode; the network's mode is put back afterwards.
+    One forward pass in evaluation mode, none without a dense task; the network's mode is put back. In batches
+    bounded by what they weigh, halved when memory runs out.
     """
     found = {spec.name: DENSE_METRICS[spec.kind](spec) for spec in tasks if spec.kind in DENSE_METRICS}
     column = {spec.name: position for position, spec in enumerate(tasks)}
-    was_training = network.training
+    if not found or len(rows) == 0:
+        return {name: metrics.figures() for name, metrics in found.items()}
+
+    def answer(part: Tensor) -> tuple[Batch, Mapping[str, Tensor]]:
+        batch = data.fetch(part).to(device)
+        return batch, network(batch.inputs)
+
+    room = Room(instances_at_once(data))
+    was_training, done = network.training, 0
     network.eval()
     try:
         with torch.no_grad():
-            for part in torch.split(rows, batch_size):
-                batch = data.fetch(part).to(device)
-                outputs = network(batch.inputs)
+            while done < len(rows):
+                batch, outputs = room.run(lambda most, done=done: answer(rows[done : done + most]))  # type: ignore[misc]
+                seen = len(batch.present)
+                kept = counted[done : done + seen].to(device)
                 for name, metrics in found.items():
-                    kept = batch.present[:, column[name]]
-                    metrics.update(outputs[name][kept], batch.targets[name][kept])
+                    mine = kept[:, column[name]]
+                    metrics.update(outputs[name][mine], batch.targets[name][mine])
+                done += seen
+                progress.advance(seen, note)
     finally:
         network.train(was_training)
     return {name: metrics.figures() for name, metrics in found.items()}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from worker.engine.contract import Data, ForgetRequest, ForgetSet, Monitor, TaskSpec
 from worker.engine.evaluation.drift import before_and_after
 from worker.engine.evaluation.earlier import OWN_FIGURES, earlier_levels
+from worker.engine.evaluation.literature import Part, literature, literature_passes
 from worker.engine.evaluation.membership import membership
 from worker.engine.evaluation.uis import named_task_uis, unnamed_task_uis
 from worker.engine.measurement import Measurement, measure
@@ -42,21 +43,27 @@ def evaluate(
     """
     bound = bind_tasks(tasks, train, {}, device)
     parts = _parts(train, forget, seed, retain_sample)
-    progress = Progress(
-        monitor, 2 * (len(parts.forget) + len(parts.retain) + len(parts.earlier) + len(audit))
-    )
+    forgotten = _forgotten(forget, train)[parts.forget]
+    dense_parts = {
+        "forget": Part(train, parts.forget, forgotten),
+        "holdout": Part(audit, torch.arange(len(audit)), audit.present),
+    }
+    measured = 2 * (len(parts.forget) + len(parts.retain) + len(parts.earlier) + len(audit))
+    progress = Progress(monitor, measured + literature_passes(tasks, dense_parts))
     both = [
         _look(network, bound, train, audit, parts, device, progress, note)
         for network, note in ((before, "evaluating the base"), (after, "evaluating the candidate"))
     ]
     old, new = both
-    forgotten = _forgotten(forget, train)[parts.forget]
     retained = forget.retained(train.present)
     named = {column for request in forget.requests for column in request.tasks}
     per_task = {
         task.name: _task_report(task, column, column in named, old, new, forgotten, retained, parts)
         for column, task in enumerate(bound)
     }
+    found = literature(before, after, tasks, dense_parts, device=device, progress=progress)
+    for name, figures in found.items():
+        per_task[name]["literature"] = figures
     scores = [report["uis"] for report in per_task.values() if report["uis"] is not None]
     return {
         "schema": SCHEMA,
