@@ -136,7 +136,7 @@ def _scale(
     }
     known = known_sources(folders)
     return Scale(
-        tuple(known[name] for name in _listed(sources, tuple(known))),
+        tuple(known[name] for name in _listed(sources, tuple(known)) if sources or known[name].standard),
         _numbers(seeds),
         chosen,
         methods=_listed(methods, compared_methods()) if methods else None,

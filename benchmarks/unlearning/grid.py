@@ -10,12 +10,13 @@ from benchmarks.unlearning.controls import CONTROLS
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
-from benchmarks.unlearning.sources import Source
+from benchmarks.unlearning.sources import MANY_RECORDS, RECORDS, Source
 
 FRACTION = 0.05
 OURS = "interference_aware"
 ALONE = "projected_ascent"
 AIMED = {"calibration.aim": "holdout"}
+AMONG_MANY = (OURS, "random_label", "salun", "scrub", "sfron", "bad_teacher")
 COSTED = (OURS, "random_label", "salun", "negative_gradient_plus")
 SELECTIONS: tuple[Literal["random", "clustered"], ...] = ("random", "clustered")
 
@@ -58,6 +59,20 @@ def fraction(scale: Scale) -> list[Job]:
         for share in (0.01, 0.1)
     ]
     return _cross("fraction", scale, plans)
+
+
+def amount(scale: Scale) -> list[Job]:
+    """Fifty instances as in the base grid, of ten times the data: as chosen on the tenth of it."""
+    chosen = scale.chosen
+    return [
+        Job("amount", scale.problem(MANY_RECORDS, seed), plan, method, chosen.of(RECORDS.name, method))
+        for seed in scale.seeds
+        if RECORDS in scale.sources
+        for selection in SELECTIONS
+        for plan in (RequestPlan(selection, "full", FRACTION / 10),)
+        for method in (NOTHING, *AMONG_MANY, *CONTROLS)
+        if method in (*scale.compared(), *CONTROLS)
+    ]
 
 
 def hardness(scale: Scale) -> list[Job]:
@@ -170,6 +185,7 @@ def cost(scale: Scale) -> list[Job]:
 AXES: dict[str, Callable[[Scale], list[Job]]] = {
     "base": base,
     "fraction": fraction,
+    "amount": amount,
     "hardness": hardness,
     "sequence": sequence,
     "aim": aim,

@@ -1,7 +1,7 @@
 """The data sets, each with the network and the recipe that learn it. Formats are the engine's own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Source:
 
     train, holdout: paths in the folder. clusters: file (N,) of the training instances' clusters, or None,
     when clusters are instances whose inputs are near. code: the modules that determine the data.
-    network: its specification at a width, 1 for the standard one.
+    network: its specification at a width, 1 for the standard one. standard: run unless others are asked for.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Source:
     train: str = "train"
     holdout: str = "val"
     clusters: str | None = None
+    standard: bool = True
 
     def read_clusters(self, folder: Path) -> Tensor | None:
         if self.clusters is None:
@@ -103,6 +104,14 @@ RECORDS = Source(
     clusters="train_clinic.npy",
 )
 
+MANY_RECORDS = replace(
+    RECORDS,
+    name="records_10000",
+    write=lambda folder, seed: write_records(folder, RecordsPlan(train=10_000), seed),
+    standard=False,
+)
+"""Ten times as many of the same: what retraining has to go through grows, what is forgotten need not."""
+
 
 SCENES = Source(
     name="scenes",
@@ -145,6 +154,6 @@ def cityscapes(folder: Path) -> Source:
 def known_sources(folders: Mapping[str, str] | None = None) -> dict[str, Source]:
     """By name. folders: where real data sets lie, by the name of their format ("nyuv2", "cityscapes")."""
     real = {"nyuv2": nyuv2, "cityscapes": cityscapes}
-    found = [DIGITS, SCENES, RECORDS]
+    found = [DIGITS, SCENES, RECORDS, MANY_RECORDS]
     found += [real[name](Path(folder)) for name, folder in (folders or {}).items() if name in real]
     return {source.name: source for source in found}

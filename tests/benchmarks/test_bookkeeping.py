@@ -16,7 +16,7 @@ from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.problems import ProblemKey
 from benchmarks.unlearning.requests import RequestPlan
 from benchmarks.unlearning.source_code import _without_docstrings, code_digest, modules_of
-from benchmarks.unlearning.sources import DIGITS
+from benchmarks.unlearning.sources import DIGITS, RECORDS
 from benchmarks.unlearning.statistics_of_rows import paired, spread
 from benchmarks.unlearning.tried import CONFIGURATIONS, OF_OURS, PER_METHOD
 from benchmarks.unlearning.tuning import DEVELOPMENT_SEEDS, choose
@@ -86,7 +86,7 @@ def test_every_method_has_as_many_configurations_and_all_apply() -> None:
 
 
 def test_every_axis_has_jobs_with_keys_of_their_own() -> None:
-    scale = Scale((DIGITS,), (0, 1), Chosen({}))
+    scale = Scale((DIGITS, RECORDS), (0, 1), Chosen({}))
     for axis, make in AXES.items():
         jobs = make(scale)
         assert jobs
