@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.unlearning.chosen import Chosen
 from benchmarks.unlearning.configurations import Configuration
+from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.markdown import markdown_table
 from benchmarks.unlearning.methods_shown import label, title
 from worker.engine.contract import Budget
@@ -14,16 +15,23 @@ from worker.engine.methods import METHODS
 def tried_sentence(chosen: Chosen, shown: Iterable[tuple[str, str]]) -> str:
     """shown: the data sets and methods of the report."""
     pairs = sorted(set(shown))
-    counts = sorted({len(chosen.tried(*pair)) for pair in pairs if chosen.tuned(*pair)})
+    published = [pair for pair in pairs if pair[1] != OURS]
+    ours = [pair for pair in pairs if pair[1] == OURS]
     never = [f"{title(method)} on {source}" for source, method in pairs if not chosen.tuned(source, method)]
-    if not counts:
+    if len(never) == len(pairs):
         return "No method was tuned: each has its default."
-    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
-        f"Every method had {number} configurations, chosen on other seeds by validation figures "
+        f"Every published method had {_counted(chosen, published)} configurations, ours "
+        f"{_counted(chosen, ours)}; the choice was made on other seeds by validation figures "
         "(`configurations.json` holds the evidence)."
         + (f" Never tuned, so by default: {', '.join(never)}." if never else "")
     )
+
+
+def _counted(chosen: Chosen, pairs: Iterable[tuple[str, str]]) -> str:
+    """How many were tried: one number, or from the least to the most."""
+    counts = sorted({len(chosen.tried(*pair)) for pair in pairs if chosen.tuned(*pair)}) or [1]
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def choices(chosen: Chosen, shown: Iterable[tuple[str, str]]) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 from benchmarks.unlearning import tables
 from benchmarks.unlearning.choices import choices, tried_sentence
 from benchmarks.unlearning.chosen import Chosen
-from benchmarks.unlearning.configurations import NOTHING
+from benchmarks.unlearning.configurations import compared_methods
 from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, UIS
 from benchmarks.unlearning.finished_rows import FinishedRows
+from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.plots import plot_all
 from benchmarks.unlearning.rivals import against_retraining, against_strongest
 from benchmarks.unlearning.rows_of_axes import RowsOfAxes, rows_of_axes
@@ -45,7 +46,7 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
     found = rows_of_axes(rows, chosen)
     shown, axes = found.shown(), found.axes
     methods = {(str(row["problem"]["source"]), str(row["method"])) for row in shown}
-    tuned = {(source, method) for source, method in methods if method != NOTHING}
+    tuned = {(source, method) for source, method in methods if method in compared_methods()}
     parts = [HEAD.format(tried=tried_sentence(chosen, tuned)), _provenance(found), _base(axes["base"])]
     for axis, title, setting_title, setting in SETTINGS:
         if axes[axis]:
@@ -56,6 +57,13 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
             "## Aimed at the holdout\n\nWhat UIS alone would ask for, against the published method with the "
             "smallest UIS on the same requests, ours, and a retrained network's own UIS.\n\n"
             + tables.aimed(axes["base"], axes["aim"])
+        )
+    if controls := axes.get("controls"):
+        same = {_asked(row) for row in controls}
+        ours = [row for row in axes["base"] if row["method"] == OURS and _asked(row) in same]
+        parts.append(
+            "## As many passes spent on training anew\n\nControls of equal compute, beside ours on the same "
+            f"requests. {_covered(controls)}\n\n" + tables.comparison([*ours, *controls])
         )
     if axes["sequence"]:
         parts.append(
@@ -81,6 +89,10 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join([*parts, *pictures]) + "\n")
     return file
+
+
+def _asked(row: Row) -> str:
+    return repr((row["problem"], row["request"]))
 
 
 def _steps(row: Row) -> str:

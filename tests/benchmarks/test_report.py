@@ -244,7 +244,7 @@ def test_the_report_says_what_was_tried_and_what_lies_at_an_edge() -> None:
     tried = ({}, {rate: 0.1}, {rate: 1.0})
     chosen = _tuned({rate: 1.0}, *tried)
     shown = [("digits", "salun")]
-    assert "Every method had 3 configurations" in tried_sentence(chosen, shown)
+    assert "Every published method had 3 configurations, ours 1;" in tried_sentence(chosen, shown)
     assert "Never tuned, so by default: scrub on digits." in tried_sentence(
         chosen, [*shown, ("digits", "scrub")]
     )
