@@ -29,11 +29,13 @@ def plot_growth(
         for panel in (above, below):
             panel.set_xscale("log")
             panel.set_yscale("log")
+            panel.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
+            panel.set_xticks([], minor=True)
         below.set_xlabel(axis)
     panels[0][0].set_ylabel("processor seconds")
     panels[1][0].set_ylabel("passes")
-    panels[0][-1].legend()
-    panels[1][-1].legend()
+    for line in panels:
+        line[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.tight_layout()
     figure.savefig(file, dpi=110)
     pyplot.close(figure)

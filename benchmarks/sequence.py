@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.sequence_report import plot_sequence, table
+from benchmarks.sequence_report import RETRAINED, plot_sequence, table
 from examples.digits.data import NETWORK, RECIPE
 from examples.digits.training import CPU, SPECS, Workshop, open_workshop, train_network
 from worker.engine.contract import Budget, Data, ForgetRequest, ForgetSet, Problem, Recipe, Silent
@@ -61,7 +61,7 @@ def main() -> None:
     started = time.process_time()
     seeds = range(options.first, options.first + options.seeds)
     runs, apart = zip(*[_run(seed, options.requests) for seed in seeds], strict=True)
-    plot_sequence(runs[0], RESULTS / "sequence.png")
+    plot_sequence(runs[0], apart[0], RESULTS / "sequence.png")
     machine = f"{os.cpu_count()} cores, {platform.machine()}; torch {version('torch')}, one thread"
     text = table(runs, options, machine, apart, time.process_time() - started)
     (RESULTS / "sequence.md").write_text(text)
@@ -84,7 +84,7 @@ def _run(seed: int, count: int) -> tuple[dict[str, Line], float]:
             name: _walk(workshop, original, halves, requests, references, seed, bound)
             for name, bound in BOUNDS.items()
         }
-        lines["retrained each time"] = _beside(workshop, original, references, halves[1], requests, seed)
+        lines[RETRAINED] = _beside(workshop, original, references, halves[1], requests, seed)
         return lines, _disagreement(other, references[-1], halves[1])
 
 

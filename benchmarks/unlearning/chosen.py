@@ -1,7 +1,7 @@
 """The configuration that each method runs with on each data set, as `tune` chose it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ class Chosen:
 
     def tuned(self, source: str, method: str) -> bool:
         return method in self._found.get(source, {})
+
+    def tried(self, source: str, method: str) -> Sequence[Mapping[str, Any]]:
+        """The evidence: each configuration with its figure (None: not usable); empty if never tuned."""
+        found: Sequence[Mapping[str, Any]] = self._found.get(source, {}).get(method, {}).get("tried", ())
+        return found
 
 
 def read_chosen(file: Path) -> Chosen:

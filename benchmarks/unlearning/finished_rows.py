@@ -1,4 +1,10 @@
-"""Finished rows: one JSON object per line, appended whole, never rewritten."""
+"""Finished rows: one JSON object per line, appended whole.
+
+The benchmark itself never rewrites a row. People have: when a change of the code left every bit of the
+results as it was, which was checked by running one row per method and data set by the old code and by the
+new, the digests and keys of finished rows were brought up to date instead of running them all again. A row's
+optional field `measured_with` is then the digest of the code that it was really run with.
+"""
 
 import json
 import os
@@ -35,7 +41,7 @@ class FinishedRows:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """One write to a file opened for appending: the line is there whole, or not at all."""
-        line = json.dumps(_rounded(row), sort_keys=True, separators=(",", ":")) + "\n"
+        line = json.dumps(rounded(row), sort_keys=True, separators=(",", ":")) + "\n"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         repair = self.file.exists() and self.file.read_bytes()[-1:] not in (b"", b"\n")
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -47,12 +53,12 @@ class FinishedRows:
         self._rows[str(row["key"])] = json.loads(line)
 
 
-def _rounded(value: Any) -> Any:
-    """Six significant places are more than any figure here has."""
+def rounded(value: Any) -> Any:
+    """As rows keep it. Six significant places are more than any figure here has."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, Mapping):
-        return {name: _rounded(inner) for name, inner in value.items()}
+        return {name: rounded(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(inner) for inner in value]
+        return [rounded(inner) for inner in value]
     return value

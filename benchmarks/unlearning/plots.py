@@ -1,4 +1,4 @@
-"""Plots of the rows, as PNG."""
+"""Plots of the rows, as PNG. A method looks the same in all of them (`methods_shown`)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,34 +9,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.unlearning.configurations import NOTHING
-from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, TIME_SHARE, UIS
+from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, FLOORS, TIME_SHARE, UIS
 from benchmarks.unlearning.grid import OURS
-from benchmarks.unlearning.statistics_of_rows import Row, spread
+from benchmarks.unlearning.methods_shown import style, title
+from benchmarks.unlearning.statistics_of_rows import Row, by_seed, of_method, spread
 from benchmarks.unlearning.tables import rebound_curve
 
-COLOURS = (
-    "#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#ff7f0e",
-    "#7f7f7f", "#393b79", "#637939", "#8c6d31", "#843c39", "#7b4173",
-)  # fmt: skip
 TICKS = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-MARKERS = "*osD^v<>phX8dPH"
+RANDOM, CLUSTERED = "#1f77b4", "#ff7f0e"
 
 
-def plot_all(rows: Sequence[Row], folder: Path) -> list[Path]:
+def plot_all(base: Sequence[Row], sequences: Sequence[Row], folder: Path) -> list[Path]:
     """Those that there are rows for."""
     folder.mkdir(parents=True, exist_ok=True)
-    base = [row for row in rows if row["axis"] == "base" and "scores" in row]
-    sequences = [row for row in rows if row["axis"] == "sequence" and row.get("rebound")]
+    base = [row for row in base if "scores" in row]
+    sequences = [row for row in sequences if row.get("rebound")]
     plots: list[tuple[str, Sequence[Row], Callable[[Sequence[Row], Figure], None]]] = [
         ("cost.png", base, _against_cost),
         ("before_after.png", base, _before_after),
         ("rebound.png", sequences, _rebound),
     ]
     written = []
-    for name, chosen, draw in plots:
-        if chosen:
+    for name, rows, draw in plots:
+        if rows:
             figure = Figure(layout="constrained")
-            draw(chosen, figure)
+            draw(rows, figure)
             figure.savefig(folder / name, dpi=110)
             written.append(folder / name)
     return written
@@ -46,33 +43,39 @@ def _against_cost(rows: Sequence[Row], figure: Figure) -> None:
     """AvgGap, UIS and AUC distance against processor time as a share of retraining's, per data set."""
     sources, methods = _names(rows, lambda row: row["problem"]["source"]), _methods(rows)
     measures = (("AvgGap (points)", AVERAGE_GAP), ("UIS (%)", UIS), ("AUC gap", DISTANCE))
-    figure.set_size_inches(4.2 * len(measures) + 2, 3.4 * len(sources))
+    figure.set_size_inches(4.2 * len(measures) + 2.4, 3.4 * len(sources) + 0.3)
     axes = figure.subplots(len(sources), len(measures), squeeze=False)
     for line, source in zip(axes, sources, strict=True):
         here = [row for row in rows if row["problem"]["source"] == source]
-        for axis, (title, measure) in zip(line, measures, strict=True):
-            for number, method in enumerate(methods):
-                mine = [row for row in here if row["method"] == method]
+        for axis, (name, measure) in zip(line, measures, strict=True):
+            right = 1.0
+            for method in methods:
+                mine = of_method(here, method)
                 value, cost = spread(mine, measure), spread(mine, TIME_SHARE)
                 if value is None or cost is None:
                     continue
+                right = max(right, cost.mean)
                 axis.errorbar(
-                    cost.mean, value.mean, yerr=value.sd, fmt=MARKERS[number % len(MARKERS)],
-                    color=COLOURS[number % len(COLOURS)], markersize=13 if method == OURS else 7,
-                    label=_title(method), capsize=2, linewidth=1,
+                    cost.mean, value.mean, yerr=value.sd, linestyle="", capsize=2, elinewidth=1,
+                    label=title(method), zorder=5 if method == OURS else 3, **style(method).drawn(),
                 )  # fmt: skip
-            names = {AVERAGE_GAP: "average_gap", UIS: "uis", DISTANCE: "auc_distance"}
-            level = fmean(row["floor"][names[measure]] for row in here)
-            axis.axhline(level, color="black", linestyle=":", label="retraining itself")
-            axis.set(xlabel="time / retraining's", ylabel=title, title=source)
+            level = spread(here, FLOORS[measure])
+            if level is not None:
+                axis.axhline(
+                    level.mean, color="black", linestyle=":", zorder=1,
+                    label="a further retraining, on average",
+                )  # fmt: skip
+            axis.axvline(1, color="black", linewidth=1, zorder=1, label="retraining's time")
+            axis.set(xlabel="time / retraining's", ylabel=name, title=source)
             axis.set_xscale("symlog", linthresh=0.05)
-            axis.set_xlim(left=-0.005)
-            ticks = [tick for tick in TICKS if tick <= axis.get_xlim()[1]]
+            axis.set_xlim(-0.005, 1.6 * right)
+            ticks = [tick for tick in TICKS if tick <= 1.6 * right]
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_xticks([], minor=True)
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    figure.legend(*_legend(axes.flatten()), loc="outside right upper", fontsize=8)
+    figure.supxlabel(_note(rows, "Bars: ± one standard deviation over seeds."), fontsize=8)
 
 
 def _before_after(rows: Sequence[Row], figure: Figure) -> None:
@@ -81,7 +84,7 @@ def _before_after(rows: Sequence[Row], figure: Figure) -> None:
     methods = [method for method in _methods(rows) if method != NOTHING]
     width = min(3, len(pairs))
     height = -(-len(pairs) // width)
-    figure.set_size_inches(4.6 * width, (0.26 * len(methods) + 1.4) * height)
+    figure.set_size_inches(4.6 * width, (0.26 * len(methods) + 1.4) * height + 0.3)
     axes = figure.subplots(height, width, squeeze=False).flatten()
     for axis in axes[len(pairs) :]:
         axis.set_axis_off()
@@ -91,20 +94,20 @@ def _before_after(rows: Sequence[Row], figure: Figure) -> None:
             for row in rows
             if row["problem"]["source"] == source and row["scores"]["tasks"].get(task, {}).get("named")
         ]
-        for selection, colour in (("random", "#1f77b4"), ("clustered", "#ff7f0e")):
+        for selection, colour in (("random", RANDOM), ("clustered", CLUSTERED)):
             chosen = [(method, entry) for method, kind, entry in found if kind == selection]
             _arrows(axis, methods, chosen, colour, selection)
-        axis.set_yticks(range(len(methods)), [_title(method) for method in methods], fontsize=7)
+        axis.set_yticks(range(len(methods)), [title(method) for method in methods], fontsize=7)
+        for text, method in zip(axis.get_yticklabels(), methods, strict=True):
+            text.set_fontweight("bold" if method == OURS else "normal")
         axis.invert_yaxis()
         axis.set_title(f"{source}: {task}", fontsize=9)
         axis.set_xlabel("metric on the forget set (points)", fontsize=8)
         axis.grid(axis="x", alpha=0.3)
-    named = {
-        label: handle
-        for axis in axes
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    note = _note(rows, "From before unlearning to after it; the dotted lines are the goal.")
+    figure.legend(
+        *_legend(axes), loc="outside lower center", ncols=5, fontsize=8, title=note, title_fontsize=8
+    )
 
 
 def _arrows(
@@ -122,7 +125,9 @@ def _arrows(
         old = fmean(entry["before"]["forget"] for entry in mine)
         new = fmean(entry["after"]["forget"] for entry in mine)
         axis.plot([old, new], [line + offset] * 2, color=colour, linewidth=1, alpha=0.5)
-        axis.plot([old], [line + offset], "|", color="grey", markersize=6)
+        axis.plot(
+            [old], [line + offset], "|", color="grey", markersize=6, label="before unlearning",
+        )  # fmt: skip
         axis.plot(
             [new], [line + offset], "o", color=colour, markersize=4,
             label=f"after ({selection})",
@@ -132,34 +137,53 @@ def _arrows(
 def _rebound(rows: Sequence[Row], figure: Figure) -> None:
     """The first request's forget gap after each later job, per data set."""
     sources, methods = _names(rows, lambda row: row["problem"]["source"]), _methods(rows)
-    figure.set_size_inches(4.4 * len(sources) + 2, 3.6)
+    figure.set_size_inches(4.4 * len(sources) + 2.2, 4.4)
     axes = figure.subplots(1, len(sources), squeeze=False)[0]
     for axis, source in zip(axes, sources, strict=True):
-        for number, method in enumerate(methods):
+        for method in methods:
             mine = [row for row in rows if (row["problem"]["source"], row["method"]) == (source, method)]
             curve = rebound_curve(mine)
             axis.plot(
-                range(1, len(curve) + 1), [gap for gap, _ in curve], marker=MARKERS[number % len(MARKERS)],
-                color=COLOURS[number % len(COLOURS)], label=_title(method),
-                linewidth=2.5 if method == OURS else 1,
+                range(1, len(curve) + 1), [gap for gap, _ in curve], label=title(method),
+                linewidth=2.5 if method == OURS else 1, linestyle="--" if method == NOTHING else "-",
+                zorder=5 if method == OURS else 3, **style(method).drawn(),
             )  # fmt: skip
         axis.set(xlabel="jobs done", ylabel="first request's forget gap (points)", title=source)
         axis.set_ylim(bottom=0)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    figure.legend(*_legend(axes), loc="outside right upper", fontsize=8)
+    figure.supxlabel(_note(rows, "Means over seeds."), fontsize=8)
+
+
+def _legend(axes: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Each label once: handles, labels."""
+    named = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    return list(named.values()), list(named)
+
+
+def _note(rows: Sequence[Row], text: str) -> str:
+    """The text, and which methods have fewer seeds than others on a data set."""
+    told = []
+    for source in _names(rows, lambda row: row["problem"]["source"]):
+        here = [row for row in rows if row["problem"]["source"] == source]
+        seeds = len(by_seed(here, AVERAGE_GAP))
+        for method in _methods(here):
+            mine = len(by_seed(of_method(here, method), AVERAGE_GAP))
+            if mine < seeds:
+                told.append(f"{title(method)} on {source}: {mine} of {seeds} seeds")
+    return f"{text} {'; '.join(told)}." if told else text
 
 
 def _methods(rows: Sequence[Row]) -> list[str]:
-    """Ours first, so that colours stay."""
+    """Ours first, no unlearning last."""
     found = _names(rows, lambda row: row["method"])
     return sorted(found, key=lambda method: (method != OURS, method == NOTHING, method))
 
 
 def _names(rows: Sequence[Row], name: Callable[[Row], Any]) -> list[str]:
     return list(dict.fromkeys(str(name(row)) for row in rows))
-
-
-def _title(method: str) -> str:
-    return "no unlearning" if method == NOTHING else method.replace("_", " ")

@@ -6,15 +6,12 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-# Student's t, 97.5 % quantiles for 1, 2, … degrees of freedom; beyond the table the normal one's.
-STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+from scipy.stats import t as student
 
 Row = Mapping[str, Any]
 Figure = Callable[[Row], float | None]
+Unit = tuple[str, int]
+"""A data set and a seed."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +25,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class Paired:
-    """difference ± half-width of its 95 % interval (Student's t over the pairs); None for fewer than two."""
+    """difference ± half-width of its 95 % interval, p: two-sided, of no difference (both Student's t over the
+    pairs; None for fewer than two)."""
 
     difference: float
     half_width: float | None
+    p: float | None
     pairs: int
 
 
-def by_seed(rows: Iterable[Row], figure: Figure) -> dict[tuple[str, int], float]:
+def of_method(rows: Iterable[Row], method: str) -> list[Row]:
+    return [row for row in rows if row["method"] == method]
+
+
+def by_seed(rows: Iterable[Row], figure: Figure) -> dict[Unit, float]:
     """Per (data set, seed) the mean of a figure over its rows; rows without it are left out."""
-    found: dict[tuple[str, int], list[float]] = {}
+    found: dict[Unit, list[float]] = {}
     for row in rows:
         value = figure(row) if "scores" in row else None
         if value is not None and value == value:
@@ -54,20 +57,40 @@ def spread(rows: Iterable[Row], figure: Figure) -> Spread | None:
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def paired(ours: Sequence[Row], theirs: Sequence[Row], figure: Figure) -> Paired | None:
-    """ours − theirs on the runs that both finished, averaged per data set and seed, then over those."""
+def pairs(ours: Sequence[Row], theirs: Sequence[Row], figure: Figure) -> dict[Unit, tuple[float, float]]:
+    """Ours and theirs on the runs that both finished, averaged per data set and seed."""
     both = _requests(ours) & _requests(theirs)
     first = by_seed([row for row in ours if _request(row) in both], figure)
     second = by_seed([row for row in theirs if _request(row) in both], figure)
-    differences = [first[key] - second[key] for key in first if key in second]
-    if not differences:
-        return None
+    return {unit: (first[unit], second[unit]) for unit in first if unit in second}
+
+
+def paired(ours: Sequence[Row], theirs: Sequence[Row], figure: Figure) -> Paired | None:
+    """ours − theirs over the data sets and seeds of `pairs`; None if there are none."""
+    return summed_up([left - right for left, right in pairs(ours, theirs, figure).values()])
+
+
+def summed_up(differences: Sequence[float]) -> Paired | None:
+    """Their mean with its interval and p; None if there are none."""
     count = len(differences)
     if count < 2:
-        return Paired(differences[0], None, count)
-    quantile = STUDENT[count - 2] if count - 2 < len(STUDENT) else 1.96
-    half = quantile * stdev(differences) / sqrt(count)
-    return Paired(fmean(differences), half, count)
+        return Paired(differences[0], None, None, count) if differences else None
+    mean, error = fmean(differences), stdev(differences) / sqrt(count)
+    half = float(student.ppf(0.975, count - 1)) * error
+    if error == 0:
+        return Paired(mean, half, float(mean == 0), count)
+    return Paired(mean, half, float(2 * student.sf(abs(mean) / error, count - 1)), count)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values of one family of tests, corrected so that the chance of any false rejection keeps its level
+    (Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979)."""
+    corrected = [1.0] * len(values)
+    least = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
+        least = max(least, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = least
+    return corrected
 
 
 def _requests(rows: Sequence[Row]) -> set[str]:

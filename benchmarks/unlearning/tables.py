@@ -1,6 +1,6 @@
 """Markdown tables from rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -14,48 +14,29 @@ from benchmarks.unlearning.figures import (
     TIME_SHARE,
     UIS,
     shown,
-    shown_difference,
 )  # fmt: skip
 from benchmarks.unlearning.grid import OURS
-from benchmarks.unlearning.statistics_of_rows import Figure, Row, paired, spread
-
-TITLES = {NOTHING: "no unlearning"}
+from benchmarks.unlearning.markdown import markdown_table
+from benchmarks.unlearning.methods_shown import label, title
+from benchmarks.unlearning.statistics_of_rows import Figure, Row, by_seed, of_method, spread
 
 
 def comparison(rows: Sequence[Row]) -> str:
-    """Methods from the smallest gap on; above them retraining against itself, below them no unlearning."""
-    lines = ["retraining, one against the other", *_floor_cells(rows)]
-    body = [lines]
+    """Methods from the smallest gap on; above them a further retraining, below them no unlearning."""
+    body = [["a further retraining, on average", *_floor_cells(rows)]]
     for method in _ranked(rows):
-        mine = _of(rows, method)
-        name = TITLES.get(method, method.replace("_", " "))
+        mine = of_method(rows, method)
         refused = sum("refused" in row for row in mine)
-        label = f"**{name}**" if method == OURS else name
         cells = [shown(spread(mine, figure), places) for figure, places in COLUMNS.values()]
-        body.append([label + (f" ({refused} refused)" if refused else ""), *cells])
-    return _table(["method", *COLUMNS], body)
+        name = label(method) + fewer(mine, rows) + (f" ({refused} refused)" if refused else "")
+        body.append([name, *cells])
+    return markdown_table(["method", *COLUMNS], body)
 
 
-def against_strongest(groups: Mapping[str, Sequence[Row]]) -> str:
-    """Per group: ours minus the baseline with the smallest AvgGap there (negative: ours is closer)."""
-    body = []
-    for name, rows in groups.items():
-        rivals = [method for method in _ranked(rows) if method not in (OURS, NOTHING)]
-        ours = _of(rows, OURS)
-        if not rivals or not ours:
-            continue
-        theirs = _of(rows, rivals[0])
-        body.append(
-            [
-                name,
-                rivals[0].replace("_", " "),
-                shown_difference(paired(ours, theirs, AVERAGE_GAP), 2),
-                shown_difference(paired(ours, theirs, DISTANCE), 3),
-                shown_difference(paired(ours, theirs, UIS), 1),
-                shown_difference(paired(ours, theirs, TIME_SHARE), 2),
-            ]
-        )
-    return _table(["requests", "strongest baseline", "AvgGap", "AUC gap", "UIS %", "time"], body)
+def fewer(mine: Sequence[Row], rows: Sequence[Row]) -> str:
+    """How many data sets and seeds these rows cover, in brackets, if they are fewer than the table's."""
+    count, all_of_them = len(by_seed(mine, AVERAGE_GAP)), len(by_seed(rows, AVERAGE_GAP))
+    return f" (n = {count})" if count < all_of_them else ""
 
 
 def before(rows: Sequence[Row]) -> str:
@@ -73,10 +54,10 @@ def before(rows: Sequence[Row]) -> str:
             own = fmean(one["before"]["forget"] for one in named) if named else float("nan")
             body.append([source, task, *[f"{cell:.1f}" for cell in (*cells, own, gone)], f"{auc:.3f}"])
     titles = ["data", "task", "retained", "held out", "forget set", "the same, retrained", "membership AUC"]
-    return _table(titles, body)
+    return markdown_table(titles, body)
 
 
-def by_setting(rows: Sequence[Row], title: str, setting: Callable[[Row], Any]) -> str:
+def by_setting(rows: Sequence[Row], setting_title: str, setting: Callable[[Row], Any]) -> str:
     """One line per data set, setting and method."""
     body = []
     keys = sorted(
@@ -92,12 +73,14 @@ def by_setting(rows: Sequence[Row], title: str, setting: Callable[[Row], Any]) -
             [
                 source,
                 str(value),
-                TITLES.get(method, method.replace("_", " ")),
+                label(method) + fewer(mine, [row for row in rows if row["problem"]["source"] == source]),
                 *[shown(spread(mine, f), p) for f, p in ((AVERAGE_GAP, 2), (DISTANCE, 3), (UIS, 1))],
                 *[shown(spread(mine, f), 2) for f in (TIME_SHARE, PASSES_SHARE)],
             ]
         )
-    return _table(["data", title, "method", "AvgGap", "AUC gap", "UIS %", "time", "passes"], body)
+    return markdown_table(
+        ["data", setting_title, "method", "AvgGap", "AUC gap", "UIS %", "time", "passes"], body
+    )
 
 
 def aimed(base: Sequence[Row], rows: Sequence[Row]) -> str:
@@ -112,20 +95,20 @@ def aimed(base: Sequence[Row], rows: Sequence[Row]) -> str:
         published = [name for name in _ranked(here) if name not in (OURS, NOTHING)]
         if not published:
             continue
-        best = min(published, key=lambda name: _mean(_of(here, name), UIS))
-        least = _mean(_of(here, best), UIS)
+        best = min(published, key=lambda name: _mean(of_method(here, name), UIS))
+        least = _mean(of_method(here, best), UIS)
         floor = dict(zip(FLOOR, _floor_cells(here), strict=True))
-        cells = [group, best.replace("_", " "), f"{least:.1f}", floor["UIS %"]]
-        for mine in (_of(here, OURS), theirs):
+        cells = [group, title(best), f"{least:.1f}", floor["UIS %"]]
+        for mine in (of_method(here, OURS), theirs):
             below = f"{_mean(mine, UIS) / least - 1:+.0%}"
             cells += [f"{shown(spread(mine, UIS), 1)} ({below})"]
         cells += [
-            f"{_mean(_of(here, best), AVERAGE_GAP):.2f}",
-            *[shown(spread(mine, AVERAGE_GAP), 2) for mine in (_of(here, OURS), theirs)],
+            f"{_mean(of_method(here, best), AVERAGE_GAP):.2f}",
+            *[shown(spread(mine, AVERAGE_GAP), 2) for mine in (of_method(here, OURS), theirs)],
         ]
         body.append(cells)
     titles = ["requests", "published", "its UIS %", "retraining's", "ours", "ours, aimed at the holdout"]
-    return _table([*titles, "AvgGap: published", "ours", "aimed at the holdout"], body)
+    return markdown_table([*titles, "AvgGap: published", "ours", "aimed at the holdout"], body)
 
 
 def costs(rows: Sequence[Row]) -> str:
@@ -137,7 +120,7 @@ def costs(rows: Sequence[Row]) -> str:
         cost = row["cost"]
         cells = [
             row["problem"]["source"],
-            row["method"].replace("_", " "),
+            label(row["method"]),
             *[str(number) for number in _size(row)],
             str(cost["passes"]),
             f"{cost['processor_seconds']:.1f}",
@@ -145,21 +128,41 @@ def costs(rows: Sequence[Row]) -> str:
         ]
         body.append(cells)
     titles = ["data", "method", "forgotten", "instances", "tasks", "parameters", "passes", "seconds", "time"]
-    return _table(titles, body)
+    return markdown_table(titles, body)
 
 
 def rebounds(rows: Sequence[Row]) -> str:
-    """The first request's forget gap and AUC distance after each job of a sequence."""
-    body = []
+    """The forget gap and AUC gap of the first request after each job of a sequence, and those of all requests
+    after the last job, which order the methods."""
+    body, width = [], 0
     for source in _ordered(row["problem"]["source"] for row in rows):
         here = [row for row in rows if row["problem"]["source"] == source and row.get("rebound")]
-        for method in _ranked(here):
-            steps = rebound_curve(_of(here, method))
-            if steps:
-                cells = [f"{gap:.1f} / {distance:.3f}" for gap, distance in steps]
-                body.append([source, TITLES.get(method, method.replace("_", " ")), *cells])
-    width = max((len(line) for line in body), default=2) - 2
-    return _table(["data", "method", *[f"after job {step + 1}" for step in range(width)]], body)
+        ends = {
+            method: end
+            for method in _ordered(row["method"] for row in here)
+            if (end := after_all(of_method(here, method)))
+        }
+        for method in sorted(ends, key=lambda method: ends[method]):
+            mine = of_method(here, method)
+            steps = rebound_curve(mine)
+            width = max(width, len(steps))
+            cells = [f"{gap:.1f} / {distance:.3f}" for gap, distance in (ends[method], *steps)]
+            body.append([source, label(method) + fewer(mine, here), *cells])
+    titles = ["data", "method", "all requests after the last job"]
+    return markdown_table([*titles, *[f"first, after job {step + 1}" for step in range(width)]], body)
+
+
+def after_all(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """Mean forget gap and AUC gap of all requests after the last job; None without rebounds."""
+    last = [
+        entry
+        for row in rows
+        for entry in row.get("rebound", [])
+        if entry["after"] == row["request"]["jobs"] - 1
+    ]
+    if not last:
+        return None
+    return fmean(entry["forget_gap"] for entry in last), fmean(entry["auc_distance"] for entry in last)
 
 
 def rebound_curve(rows: Sequence[Row]) -> list[tuple[float, float]]:
@@ -207,20 +210,10 @@ def _ranked(rows: Sequence[Row]) -> list[str]:
     """Methods by AvgGap; nothing at all comes last."""
     found = {}
     for method in _ordered(row["method"] for row in rows):
-        value = spread(_of(rows, method), AVERAGE_GAP)
+        value = spread(of_method(rows, method), AVERAGE_GAP)
         found[method] = float("inf") if value is None else value.mean
     return sorted(found, key=lambda method: (method == NOTHING, found[method]))
 
 
-def _of(rows: Sequence[Row], method: str) -> list[Row]:
-    return [row for row in rows if row["method"] == method]
-
-
 def _ordered(names: Any) -> list[str]:
     return list(dict.fromkeys(str(name) for name in names))
-
-
-def _table(titles: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in body]
-    return "\n".join(lines) + "\n"

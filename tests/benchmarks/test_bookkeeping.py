@@ -145,7 +145,7 @@ def test_seeds_are_the_unit_of_spreads_and_pairs() -> None:
     pairs = paired(ours, theirs, figure)
     assert pairs is not None
     assert (pairs.difference, pairs.pairs) == (-2.5, 2)
-    assert pairs.half_width == pytest.approx(12.706 * 0.5)
+    assert pairs.half_width == pytest.approx(12.706 * 0.5, rel=1e-4)
 
 
 def _half(number: int, monitor: Monitor) -> float:
