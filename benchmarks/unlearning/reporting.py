@@ -65,6 +65,11 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
             "## As many passes spent on training anew\n\nControls of equal compute, beside ours on the same "
             f"requests. {_covered(controls)}\n\n" + tables.comparison([*ours, *controls])
         )
+    if amount := axes.get("amount"):
+        parts.append(
+            "## Fifty of ten thousand\n\nAs many forgotten as in the base grid, of ten times the records. "
+            f"{_covered(amount)}\n\n" + tables.comparison(amount)
+        )
     if axes["sequence"]:
         parts.append(
             "## Rebound\n\nForget gap / AUC gap after jobs in a row: the mean over the requests of all jobs "
