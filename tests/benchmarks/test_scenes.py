@@ -1,5 +1,6 @@
 """Rendered rooms: geometry that agrees with itself, noise that is repeatable, files that the loader reads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from benchmarks.scenes.annotation import AnnotationNoise, annotate
 from benchmarks.scenes.arrangement import furnish
-from benchmarks.scenes.classes import CLASSES, NUMBER
+from benchmarks.scenes.classes import CLASSES, NUMBER, VOID
 from benchmarks.scenes.contact_sheet import write_contact_sheet
 from benchmarks.scenes.raycast import Solid, cast
 from benchmarks.scenes.rendering import FIELD_OF_VIEW, View, render
@@ -73,6 +74,49 @@ def test_an_annotator_without_noise_writes_the_truth() -> None:
     np.testing.assert_array_equal(seen.label, view.label)
     np.testing.assert_allclose(seen.depth, view.depth)
     np.testing.assert_allclose(seen.normal, view.normal)
+
+
+@pytest.mark.parametrize("kind", ["mislabelled", "void", "unmeasured", "depth_scale", "depth_offset", "tilt"])
+def test_each_noise_spoils_its_own_target_and_no_other(kind: str) -> None:
+    """Region by region, for as large a share of them as is asked."""
+    view, _ = _view(4)
+    regions = view.solid * len(CLASSES) + view.label
+    count = len(np.unique(regions))
+    share = kind in ("mislabelled", "void", "unmeasured")
+    noise = replace(SILENT, **{kind: 0.5 if share else 0.3})
+    wrong, draws = 0, 100 if share else 1
+    for seed in range(draws):
+        seen = annotate(view, noise, np.random.default_rng(seed))
+        factors = seen.depth / view.depth
+        off = {
+            "label": seen.label != view.label,
+            "depth": ~np.isclose(factors, 1.0),
+            "normal": ~np.isclose(seen.normal, view.normal).all(axis=2),
+        }
+        own = {"mislabelled": "label", "void": "label", "tilt": "normal"}.get(kind, "depth")
+        assert not any(mask.any() for name, mask in off.items() if name != own)
+        np.testing.assert_allclose(np.linalg.norm(seen.normal, axis=2), 1.0)
+        if kind == "void":
+            assert (seen.label[off["label"]] == VOID).all()
+        if kind == "mislabelled":
+            assert set(np.unique(seen.label)) <= set(range(len(CLASSES)))
+        if kind == "unmeasured":
+            assert (seen.depth[off["depth"]] == 0).all()
+        if not share:
+            assert off[own].mean() > 0.9
+        if kind == "depth_scale":
+            np.testing.assert_allclose(factors, factors[0, 0])
+        for region in np.unique(regions):
+            mask = regions == region
+            assert off[own][mask].all() or not off[own][mask].any()
+            wrong += bool(off[own][mask].all())
+            if kind == "depth_offset":
+                np.testing.assert_allclose(factors[mask], factors[mask][0])
+        if kind == "depth_offset":
+            assert len(np.unique(factors.round(9))) == count
+    if share:
+        drawn = 1 - 1 / len(CLASSES) if kind == "mislabelled" else 1.0  # a wrong label may be the right one
+        assert wrong / (count * draws) == pytest.approx(0.5 * drawn, abs=0.1)
 
 
 def test_the_same_seed_writes_the_same_files_and_the_engine_reads_them(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from worker.engine.baselines.salun import SalUn, SalUnSettings
 from worker.engine.baselines.scrub import Scrub, ScrubSettings
 from worker.engine.baselines.sfron import Sfron, SfronSettings
 from worker.engine.baselines.ssd import Ssd, SsdSettings
+from worker.engine.calibration import CalibrationSettings
 from worker.engine.contract import Method
+from worker.engine.interference_aware import InterferenceAware
 from worker.engine.projected_ascent import ProjectedAscent, ProjectedAscentSettings
 
 
@@ -26,11 +28,13 @@ class Expected:
     """way: least share of the way from the original's forget loss to its held-out loss, over named tasks.
 
     floor: least metric on retained supervision, in points, on average over tasks.
+    weakest: the same as `way` of the task that forgets least, where all are named and it is less than `way`.
     """
 
     method: Method
     way: float
     floor: float
+    weakest: float | None = None
 
 
 BASELINES: dict[str, Expected] = {
@@ -38,10 +42,10 @@ BASELINES: dict[str, Expected] = {
     for expected in (
         Expected(FineTune(settings=FineTuneSettings(Pace(20, 4.0))), 0.04, 85),
         Expected(L1Sparse(settings=L1SparseSettings(2e-3, Pace(15, 4.0))), 0.08, 75),
-        Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60),
+        Expected(GradientAscent(settings=GradientAscentSettings(Pace(8, 0.3))), 0.25, 60, 0.02),
         Expected(NegativeGradientPlus(settings=NegativeGradientPlusSettings(0.9, Pace(10, 0.5))), 0.1, 70),
         Expected(Munba(settings=MunbaSettings(pace=Pace(20, 1.0))), 0.15, 85),
-        Expected(GdrGma(settings=GdrGmaSettings(pace=Pace(30, 0.3))), 0.6, 85),
+        Expected(GdrGma(settings=GdrGmaSettings(pace=Pace(30, 0.3))), 0.6, 85, 0.3),
         Expected(RandomLabel(settings=RandomLabelSettings(Pace(20, 1.0))), 0.3, 85),
         Expected(SalUn(settings=SalUnSettings(0.5, Pace(20, 1.0))), 0.25, 85),
         Expected(BadTeacher(settings=BadTeacherSettings(1.0, Pace(10, 1.0))), 0.2, 75),
@@ -53,6 +57,11 @@ BASELINES: dict[str, Expected] = {
         Expected(ProjectedAscent(settings=ProjectedAscentSettings(beta=0.9, pace=Pace(10, 0.5))), 0.1, 70),
     )
 }
+
+# The guards engaged, and no more calibration than it takes to begin.
+GUARDED = InterferenceAware(
+    guards="always", calibration=CalibrationSettings(reference_samples=16, probe_samples=32)
+)
 
 # Methods that have no retained loss to lower on other heads: there nothing may move.
 LEAVES_OTHER_HEADS = ("gradient_ascent", "pgu", "projected_ascent", "salun", "ssd")

@@ -25,12 +25,15 @@ from tests.engine.digits_problem import (
     request,
     same_bits,
 )
-from worker.engine.baselines.fine_tune import FineTune
+from worker.engine.baselines.fine_tune import FineTune, FineTuneSettings
+from worker.engine.baselines.pace import Pace
 from worker.engine.baselines.retrain import Retrain
+from worker.engine.calibration import CalibrationSettings
 from worker.engine.checkpoint import read_checkpoint
 from worker.engine.contract import Batch, Budget, ForgetSet, Method, Problem, Recipe, Refused, Silent
 from worker.engine.data import Subset
 from worker.engine.evaluation import evaluate
+from worker.engine.interference_aware import InterferenceAware
 from worker.engine.parameters import split_parameters
 from worker.engine.randomness import derived_generator
 
@@ -59,17 +62,75 @@ def spoilt(data: Any, row: int, value: float) -> Held:
 # --- losses that are no numbers
 
 
-@pytest.mark.parametrize("spoil", ["the holdout", "a forgotten target"])
+@pytest.mark.parametrize("spoil", ["the holdout", "the forget set", "the rest"])
 def test_targets_without_a_finite_loss_are_refused_before_anything_is_learned_from_them(spoil: str) -> None:
     train, calibration, _ = digits()
     asked = problem(request(range(8), (0, 2)))
     if spoil == "the holdout":
         asked = replace(asked, calibration=spoilt(calibration, 3, float("inf")))
     else:
-        asked = replace(asked, train=spoilt(train, 5, float("nan")))
+        row = 5 if spoil == "the forget set" else 100
+        asked = replace(asked, train=spoilt(train, row, float("nan")))
     refused = refusal(asked)
     assert refused.code == "loss_not_finite"
-    assert ("holdout" if spoil == "the holdout" else "forget set") in str(refused)
+    assert f"(the original on {spoil})" in str(refused)
+
+
+class Souring(Silent):
+    """From the first step of a kind on, what the data holds is no number any more."""
+
+    def __init__(self, note: str, steps: int = 1) -> None:
+        self.note = note
+        self.steps = steps
+        self.sour = False
+
+    def progress(self, done: int, total: int, note: str) -> None:
+        self.steps -= note == self.note
+        self.sour |= self.steps <= 0
+
+    def data(self, held: Any) -> Held:
+        source = self
+
+        class Sour(Held):
+            def fetch(self, rows: Tensor) -> Batch:
+                batch = super().fetch(rows)
+                return replace(batch, inputs=batch.inputs * float("nan")) if source.sour else batch
+
+        return Sour(list(held.ids), held.fetch(torch.arange(len(held))))
+
+
+# Long enough to be looked at again after the first step.
+LOOKED_AT = CalibrationSettings(reference_samples=17 * 8, probe_samples=17 * 16)
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        (InterferenceAware(calibration=LOOKED_AT), "reference"),
+        (InterferenceAware(calibration=LOOKED_AT), "probe"),
+        (QUICK, "unlearning"),
+        (Retrain(), "training"),
+        (FineTune(), "fine-tuning"),
+    ],
+)
+def test_losses_that_cease_to_be_numbers_are_refused_where_it_happens(method: Method, note: str) -> None:
+    souring = Souring(note)
+    recipe = Recipe(learning_rate=4e-3, epochs=4, batch_size=32)
+    asked = problem(request(range(8), (0, 2)), train=souring.data(digits()[0]), recipe=recipe)
+    with pytest.raises(Refused) as refused:
+        method(asked, Budget(visits=2), seed=1, device=CPU, monitor=souring)
+    assert refused.value.code == "loss_not_finite"
+    assert f"({note})" in str(refused.value)
+
+
+def test_weights_that_the_last_steps_spoil_are_refused() -> None:
+    """Between two looks at the loss: of six steps the last one."""
+    souring = Souring("fine-tuning", steps=5)
+    asked = problem(request(range(8), (0, 2)), train=souring.data(digits()[0]), recipe=SHORT)
+    with pytest.raises(Refused) as refused:
+        FineTune(settings=FineTuneSettings(Pace(1, 0.3)))(asked, BUDGET, seed=1, device=CPU, monitor=souring)
+    assert refused.value.code == "loss_not_finite"
+    assert "(weights)" in str(refused.value)
 
 
 # --- sizes

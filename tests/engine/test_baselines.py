@@ -1,11 +1,14 @@
 """Every baseline forgets what it is told to, and keeps its promises to the pipeline."""
 
 import copy
+from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.engine import baseline_methods
 from tests.engine.baseline_bank import (
     CPU,
     FORGET,
@@ -17,7 +20,8 @@ from tests.engine.baseline_bank import (
     problem,
     same_bits,
 )
-from tests.engine.baseline_methods import BASELINES, LEAVES_OTHER_HEADS, Expected
+from tests.engine.baseline_methods import BASELINES, GUARDED, LEAVES_OTHER_HEADS, Expected
+from tests.engine.imported_anew import imported_anew
 from worker.engine.contract import Budget, ForgetRequest, Interrupted, Outcome, Problem, Silent
 from worker.engine.measurement import Measurement, measure
 from worker.engine.methods import METHODS
@@ -50,6 +54,8 @@ def test_forgets_what_is_named_and_keeps_the_rest(expected: Expected, named: tup
     start, end = (measured.losses[:, list(named)].mean(dim=0) for measured in (before, unseen))
     way = (after.losses[:, list(named)].mean(dim=0) - start) / (end - start)
     assert float(way.mean()) >= expected.way
+    if named == FULL:
+        assert float(way.min()) >= (expected.way if expected.weakest is None else expected.weakest)
     assert sum(kept.points(column) for column in range(3)) / 3 >= expected.floor
     for column in set(FULL) - set(named):
         assert after.points(column) >= expected.floor
@@ -82,6 +88,39 @@ def test_same_seed_same_bits_and_no_global_state(expected: Expected) -> None:
     assert same_bits(first.network, run(expected, job, BRIEFLY).network)
     assert same_bits(before, job.network)
     assert not same_bits(before, first.network)
+
+
+@pytest.fixture(scope="module")
+def unused() -> ModuleType:
+    """The methods once more, in modules that never ran anything."""
+    with imported_anew("tests.engine.baseline_methods") as methods:
+        assert methods.BASELINES is not BASELINES
+        return methods
+
+
+@pytest.mark.parametrize("name", [*BASELINES, GUARDED.name])
+def test_nothing_of_one_job_is_left_for_the_next(name: str, unused: ModuleType) -> None:
+    """Another job in between changes no bit, nor does one before: as in a process that never saw a job."""
+
+    def by(methods: ModuleType, job: Problem) -> Outcome:
+        method = methods.GUARDED if name == GUARDED.name else methods.BASELINES[name].method
+        outcome: Outcome = method(job, Budget(visits=2, scale=0.1), seed=5, device=CPU, monitor=Silent())
+        return outcome
+
+    first, second = problem((range(FORGET), CLASSES)), problem((range(8, 24), (1, 2)))
+    outcomes = [by(baseline_methods, job) for job in (first, second, first)]
+    assert same_bits(outcomes[0].network, outcomes[2].network)
+    assert same_bits(by(unused, second).network, outcomes[1].network)
+    assert not same_bits(outcomes[1].network, second.network)
+
+
+@EACH
+def test_the_recipe_s_weight_decay_has_no_say(expected: Expected) -> None:
+    """It would move what a method leaves alone, and forget by itself."""
+    job = problem((range(FORGET), CLASSES))
+    decaying = replace(job, recipe=replace(job.recipe, weight_decay=0.5))
+    ends = [run(expected, asked, Budget(scale=0.05)).network for asked in (job, decaying)]
+    assert same_bits(*ends)
 
 
 @EACH

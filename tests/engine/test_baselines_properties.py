@@ -14,6 +14,7 @@ from torch.nn import functional
 from tests.engine.baseline_bank import CPU, FORGET, TASKS, TRAIN, Rows, Watching, problem
 from worker.engine.baselines.bad_teacher import BadTeacher, BadTeacherSettings
 from worker.engine.baselines.core_space import core_basis, linear_layers, outside_core, recorded_moments
+from worker.engine.baselines.fine_tune import FineTune, FineTuneSettings
 from worker.engine.baselines.gdr_gma import (
     Bank,
     GdrGma,
@@ -23,6 +24,7 @@ from worker.engine.baselines.gdr_gma import (
     rectified,
 )
 from worker.engine.baselines.gradients import backward, flat
+from worker.engine.baselines.l1_sparse import L1Sparse, L1SparseSettings
 from worker.engine.baselines.munba import bargain
 from worker.engine.baselines.negative_gradient_plus import combined_loss
 from worker.engine.baselines.orthograd import (
@@ -66,6 +68,11 @@ def in_double(job: Problem) -> Problem:
         targets = {k: v.double() if v.is_floating_point() else v for k, v in rows.targets.items()}
         doubled[name] = Rows(rows.inputs.double(), targets, rows.present)
     return replace(job, network=job.network.double(), **doubled)
+
+
+def decaying(job: Problem) -> Problem:
+    """The same job by a recipe that shrinks all weights, which no method may take over."""
+    return replace(job, recipe=replace(job.recipe, weight_decay=0.5))
 
 
 def gradients(network: nn.Module) -> list[Tensor]:
@@ -125,6 +132,49 @@ def test_random_targets_change_with_the_epoch_and_not_with_the_batch() -> None:
     other = targets.replace(run.sample(ROWS), 1).batch.targets["size"]
     assert torch.equal(whole[3:5], part)
     assert not torch.equal(whole, other)
+
+
+# --- fine-tuning, and sparsely
+
+
+def test_l1_sparse_steps_by_a_penalty_that_fades_linearly() -> None:
+    """Plain steps beside a slow reference; without a penalty they are those of fine-tuning."""
+    job, gamma, pace = in_double(problem((range(FORGET), (0,)))), 0.3, Pace(1, 0.01, plain=True)
+    sparse, tuned = (
+        method(job, Budget(), seed=5, device=CPU, monitor=Silent())
+        for method in (
+            L1Sparse(settings=L1SparseSettings(gamma, pace)),
+            FineTune(settings=FineTuneSettings(pace)),
+        )
+    )
+    run = a_run(job)
+    retain, rate = run.stream(run.retain_rows, 16, "retain"), 0.01 * job.recipe.learning_rate / SGD_TO_ADAM
+    for outcome, penalty in ((sparse, gamma), (tuned, 0.0)):
+        run.network.load_state_dict(job.network.state_dict())
+        assert outcome.steps == TRAIN // 16
+        for step in range(outcome.steps):
+            sample = run.sample(retain.batch(step))
+            run.network.zero_grad()
+            backward(run.mean(run.losses(sample), sample.retained))
+            fading = penalty * (outcome.steps - step) / outcome.steps
+            with torch.no_grad():
+                for parameter, gradient in zip(run.network.parameters(), gradients(run.network), strict=True):
+                    parameter -= rate * (gradient + fading * parameter.sign())
+        for found, expected in zip(outcome.network.parameters(), run.network.parameters(), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_l1_sparse_ends_smaller_than_fine_tuning() -> None:
+    job, pace = problem((range(FORGET), (0,))), Pace(5, 1.0)
+    sizes = []
+    for method in (
+        L1Sparse(settings=L1SparseSettings(1e-2, pace)),
+        FineTune(settings=FineTuneSettings(pace)),
+    ):
+        network = method(job, Budget(), seed=5, device=CPU, monitor=Silent()).network
+        sizes.append(sum(float(parameter.detach().abs().sum()) for parameter in network.parameters()))
+    before = sum(float(parameter.detach().abs().sum()) for parameter in job.network.parameters())
+    assert sizes[0] < 0.9 * min(sizes[1], before)
 
 
 # --- SalUn
@@ -211,7 +261,7 @@ def test_sfron_ascends_on_weights_that_the_forget_set_depends_on_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A single step of plain ascent, before anything is mended."""
-    job = problem((range(FORGET), (0, 1)))
+    job = decaying(problem((range(FORGET), (0, 1))))
     pace = Pace(1, 0.01, plain=True)
     run = a_run(job)
     masks = remain_balanced_masks(run, 1.0, 16)
@@ -305,7 +355,7 @@ def test_orthogonal_part_is_orthogonal_to_every_sample() -> None:
 
 
 def test_orthograd_step_is_orthogonal_to_the_gradients_of_its_retain_batch() -> None:
-    job = in_double(problem((range(FORGET), (0, 1, 2))))
+    job = decaying(in_double(problem((range(FORGET), (0, 1, 2)))))
     pace = Pace(1, 0.1, plain=True)
     method = Orthograd(settings=OrthogradSettings(alpha=0.0, retain_batch=8, pace=pace))
     outcome = method(job, Budget(), seed=5, device=CPU, monitor=Silent())
@@ -319,19 +369,35 @@ def test_orthograd_step_is_orthogonal_to_the_gradients_of_its_retain_batch() -> 
     assert float(cosine.max()) < 1e-10
 
 
-def test_sample_gradients_average_to_the_gradient_of_the_batch() -> None:
+def test_sample_gradients_are_those_of_each_row_s_own_retained_loss() -> None:
+    """All at once by another way; of forget instances the un-named tasks alone."""
     run = a_run(in_double(problem((range(FORGET), (0,)))))
-    each = sample_gradients(run, OTHERS[:8])
-    sample = run.sample(OTHERS[:8])
-    backward(run.mean(run.losses(sample), sample.retained))
-    torch.testing.assert_close(each.mean(dim=0), flat(gradients(run.network)), rtol=1e-10, atol=1e-12)
+    rows = torch.cat([OTHERS[:6], ROWS[:2]])
+    batch = run.problem.train.fetch(rows)
+    weights = {name: value.detach() for name, value in run.network.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], one: Tensor, targets: dict[str, Tensor], kept: Tensor) -> Tensor:
+        said = functional_call(run.network, weights, (one[None],))
+        found = [
+            kind_of(task).losses(said[task.name], targets[task.name][None])[0] * kept[column]
+            for column, task in enumerate(TASKS)
+        ]
+        return torch.stack(found).sum()
+
+    found = vmap(grad(loss), in_dims=(None, 0, 0, 0))(
+        weights, batch.inputs, batch.targets, run.retained[rows].double()
+    )
+    expected = torch.cat([value.flatten(1) for value in found.values()], dim=1)
+    each = sample_gradients(run, rows)
+    torch.testing.assert_close(each, expected, rtol=1e-9, atol=1e-12)
+    assert float((each - each.mean(dim=0)).norm()) > 0.1 * float(each.norm())
 
 
 # --- PGU
 
 
 def test_pgu_update_is_orthogonal_to_the_core_space() -> None:
-    job = in_double(problem((range(FORGET), (0, 1))))
+    job = decaying(in_double(problem((range(FORGET), (0, 1)))))
     settings = PguSettings(0.7, stop_at_holdout=False, pace=Pace(5, 0.1, plain=True))
     outcome = Pgu(settings=settings)(job, Budget(), seed=5, device=CPU, monitor=Silent())
     bases = core_bases(a_run(job), settings.retained_share)

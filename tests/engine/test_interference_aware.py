@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from tests.engine import baseline_bank, baseline_methods
 from tests.engine.digits_problem import (
     CPU,
     INSTANCES,
@@ -21,11 +23,25 @@ from tests.engine.digits_problem import (
     request,
     same_bits,
 )
-from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, Refused, Silent
+from worker.engine.contract import (
+    Batch,
+    Budget,
+    ForgetRequest,
+    ForgetSet,
+    Interrupted,
+    Outcome,
+    Recipe,
+    Refused,
+    Silent,
+)
+from worker.engine.evaluation import evaluate
 from worker.engine.interference_aware import InterferenceAware
+from worker.engine.original_answers import RECURRING
 from worker.engine.randomness import derived_generator
+from worker.engine.supervision import RULER_SAMPLE
+from worker.engine.task_subspaces import MICROBATCHES
 from worker.engine.trust_region import Guards
-from worker.engine.unlearning import FEWEST_ROUNDS, planned_steps, rate_share
+from worker.engine.unlearning import FEWEST_ROUNDS, RETAIN_RATIO, planned_steps, rate_share
 
 BUDGET = Budget(visits=4)
 
@@ -186,6 +202,46 @@ def test_cost_is_counted() -> None:
     assert outcome.passes == 80 + 160 + outcome.steps * (8 + 16)
 
 
+@dataclasses.dataclass
+class Counting:
+    """So many rows, which are those of a small bank over and over; only labels' presence is held for each."""
+
+    size: int
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.bank = baseline_bank.make_rows(baseline_bank.TRAIN, 2)
+        self.ids = range(self.size)
+        self.present = torch.ones(self.size, len(baseline_bank.TASKS), dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def fetch(self, rows: Tensor) -> Batch:
+        self.rows += len(rows)
+        return self.bank.fetch(rows % baseline_bank.TRAIN)
+
+
+@pytest.mark.parametrize("guards", ["when_needed", "always"])
+def test_cost_does_not_grow_with_the_data(guards: Guards) -> None:
+    """From forgetting to the report, the rows that are fetched are as many of ten times the data."""
+    method, found = dataclasses.replace(baseline_methods.GUARDED, guards=guards), []
+    for size in (3_000, 30_000):
+        asked, data = baseline_bank.problem(), Counting(size)
+        forget = ForgetSet(size, 3, (ForgetRequest("request", torch.arange(12), (0, 1)),))
+        asked = dataclasses.replace(asked, train=data, forget=forget)
+        outcome = method(asked, Budget(visits=2), seed=1, device=CPU, monitor=Silent())
+        unlearned = data.rows
+        evaluate(
+            asked.network, outcome.network, tasks=asked.tasks, train=data, audit=asked.calibration,
+            forget=forget, seed=0, device=CPU, monitor=Silent(), retain_sample=100,
+        )  # fmt: skip
+        found.append((outcome.passes, outcome.forward_passes, unlearned, data.rows - unlearned))
+    assert found[0] == found[1]
+    assert 0 < found[0][2] < RULER_SAMPLE + 2000
+    assert 0 < found[0][3] < RULER_SAMPLE + 500
+
+
 def test_a_larger_scale_means_more_visits() -> None:
     scaled = QUICK(
         problem(request(range(16), (0,))), Budget(visits=4, scale=2.0), seed=1, device=CPU, monitor=Silent()
@@ -210,6 +266,69 @@ def test_a_resumed_run_ends_with_the_same_bits(share: float) -> None:
     assert outcome.residuals == expected.residuals
     assert outcome.passes == expected.passes
     assert len(resumed.calls) < len(whole.calls)
+
+
+@pytest.mark.parametrize("left", [1, 3])
+@pytest.mark.parametrize("stressed", [False, True])
+def test_a_run_resumed_under_its_guards_ends_with_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, stressed: bool, left: int
+) -> None:
+    """Engaged from the first step on, with bases found anew every fourth; or by violations, after which the
+    network and its momentum were put back. The interruption falls between two bases."""
+    monkeypatch.setattr("worker.engine.unlearning.BASIS_LIFETIME", 4)
+    eager = dataclasses.replace(
+        baseline_methods.GUARDED, guards="when_needed" if stressed else "always", snapshot_seconds=0.0
+    )
+    asked = baseline_bank.problem((range(12), (0, 1)))
+    if stressed:
+        asked = dataclasses.replace(asked, recipe=Recipe(learning_rate=0.5, epochs=1))
+
+    def run_it(monitor: Recorder) -> Outcome:
+        return eager(asked, BUDGET, seed=1, device=CPU, monitor=monitor)
+
+    whole = Recorder()
+    expected = run_it(whole)
+    steps = [number for number, call in enumerate(whole.calls, 1) if call[2] == "unlearning"]
+    assert len(steps) == expected.steps == 14
+    assert (expected.details["trust_region"]["violations"] > 0) == stressed
+    broken = Recorder(interrupt_after=steps[-left])
+    with pytest.raises(Interrupted):
+        run_it(broken)
+    assert broken.saved is not None
+    assert broken.saved["unlearning"]["done"] == 14 - left
+    assert broken.saved["unlearning"]["subspaces"] is not None
+    outcome = run_it(Recorder(saved=broken.saved))
+    assert same_bits(outcome.network, expected.network)
+    assert outcome.passes == expected.passes
+    assert outcome.details == expected.details
+
+
+@pytest.mark.parametrize("guards", ["when_needed", "always"])
+@pytest.mark.parametrize("visits", [2, 4], ids=["computed", "held"])
+def test_every_forward_pass_is_counted(guards: Guards, visits: int) -> None:
+    """The original's, the reference's, the probe's, those behind the bases, and our own; where the original's
+    answers are held, but for one look at how much an answer weighs."""
+    seen = 0
+
+    def count(module: nn.Module, given: tuple[Tensor], result: object) -> None:
+        nonlocal seen
+        seen += len(given[0])
+
+    def counted_build(generator: torch.Generator) -> nn.Module:
+        network = baseline_bank.build(generator)
+        network.register_forward_hook(count)
+        return network
+
+    asked = dataclasses.replace(baseline_bank.problem((range(12), (0, 1))), build=counted_build)
+    asked.network.register_forward_hook(count)
+    method = dataclasses.replace(baseline_methods.GUARDED, guards=guards)
+    outcome = method(asked, Budget(visits), seed=1, device=CPU, monitor=Silent())
+    held = outcome.steps * RETAIN_RATIO * BUDGET.batch_size >= RECURRING * len(asked.train)
+    assert held == (visits == 4)
+    assert seen - (outcome.passes + outcome.forward_passes) in ((0, 1) if held else (0,))
+    stepping = outcome.steps * (1 + RETAIN_RATIO) * BUDGET.batch_size
+    bases = MICROBATCHES * BUDGET.batch_size if guards == "always" else 0
+    assert outcome.passes == 16 + 32 + stepping + bases
 
 
 def test_a_snapshot_of_another_run_is_ignored() -> None:
