@@ -227,6 +227,12 @@ def test_a_frozen_backbone_stays_what_it_is(method: Method) -> None:
     assert [parameter.requires_grad for parameter in outcome.network.parameters()] == flags
 
 
+def test_a_network_that_the_last_steps_broke_is_refused() -> None:
+    """Losses are looked at every 16 steps, and this run has fewer."""
+    broken = replace(SHORT, learning_rate=1e30)
+    assert refusal(problem(request(range(8), (0,)), recipe=broken), Retrain()).code == "loss_not_finite"
+
+
 @pytest.mark.parametrize("method", [QUICK, Retrain()], ids=lambda method: method.name)
 def test_frozen_normalisation_keeps_its_statistics_and_normalises_by_them(method: Method) -> None:
     def frozen(generator: torch.Generator) -> nn.Module:

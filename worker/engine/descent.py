@@ -118,6 +118,8 @@ def descend(
                 done = step + 1
                 restart.offer(lambda done=done: _snapshot(network, optimizer, done))  # type: ignore[misc]
             progress.advance(len(chosen), label)
+    for parameter in network.parameters():  # a last step may have broken what no later loss would show
+        check_finite(parameter.detach().sum(), label)
     network.eval()
     return passes
 
