@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ from benchmarks.unlearning.methods_shown import style, title
 from benchmarks.unlearning.statistics_of_rows import Row, by_seed, of_method, spread
 from benchmarks.unlearning.tables import rebound_curve
 
+NOTE_WIDTH = 190
+"""Characters of a line below the plots."""
 TICKS = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 RANDOM, CLUSTERED = "#1f77b4", "#ff7f0e"
 
@@ -167,16 +170,17 @@ def _legend(axes: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 
 def _note(rows: Sequence[Row], text: str) -> str:
-    """The text, and which methods have fewer seeds than others on a data set."""
-    told = []
+    """The text, and which methods have fewer seeds than others on a data set; broken into lines."""
+    told: dict[str, list[str]] = {}
     for source in _names(rows, lambda row: row["problem"]["source"]):
         here = [row for row in rows if row["problem"]["source"] == source]
         seeds = len(by_seed(here, AVERAGE_GAP))
         for method in _methods(here):
             mine = len(by_seed(of_method(here, method), AVERAGE_GAP))
             if mine < seeds:
-                told.append(f"{title(method)} on {source}: {mine} of {seeds} seeds")
-    return f"{text} {'; '.join(told)}." if told else text
+                told.setdefault(f"{mine} of {seeds} seeds on {source}", []).append(title(method))
+    sentences = [f"{fewer}: {', '.join(methods)}." for fewer, methods in told.items()]
+    return "\n".join(fill(sentence, NOTE_WIDTH) for sentence in [text, *sentences])
 
 
 def _methods(rows: Sequence[Row]) -> list[str]:
