@@ -1,9 +1,9 @@
 """Finished rows: one JSON object per line, appended whole.
 
 The benchmark itself never rewrites a row. People have: when a change of the code left every bit of the
-results as it was, which was checked by running one row per method and data set by the old code and by the
-new, the digests and keys of finished rows were brought up to date instead of running them all again. A row's
-optional field `measured_with` is then the digest of the code that it was really run with.
+results as it was, which was checked by running every method by the old code and by the new on the same
+problems, the digests and keys of finished rows were brought up to date instead of running them all again. A
+row's optional field `measured_with` is then the digest of the code that it was really run with.
 """
 
 import json

@@ -58,14 +58,14 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
             "smallest UIS on the same requests, ours, and a retrained network's own UIS.\n\n"
             + tables.aimed(axes["base"], axes["aim"])
         )
-    if controls := axes.get("controls"):
+    if controls := axes["controls"]:
         same = {_asked(row) for row in controls}
         ours = [row for row in axes["base"] if row["method"] == OURS and _asked(row) in same]
         parts.append(
             "## As many passes spent on training anew\n\nControls of equal compute, beside ours on the same "
             f"requests. {_covered(controls)}\n\n" + tables.comparison([*ours, *controls])
         )
-    if amount := axes.get("amount"):
+    if amount := axes["amount"]:
         parts.append(
             "## Fifty of ten thousand\n\nAs many forgotten as in the base grid, of ten times the records. "
             f"{_covered(amount)}\n\n" + tables.comparison(amount)
