@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.unlearning.configurations import NOTHING
-from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, FLOORS, TIME_SHARE, UIS
+from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, FLOOR_OF, TIME_SHARE, UIS
 from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.methods_shown import style, title
 from benchmarks.unlearning.statistics_of_rows import Row, by_seed, of_method, spread
@@ -62,7 +62,7 @@ def _against_cost(rows: Sequence[Row], figure: Figure) -> None:
                     cost.mean, value.mean, yerr=value.sd, linestyle="", capsize=2, elinewidth=1,
                     label=title(method), zorder=5 if method == OURS else 3, **style(method).drawn(),
                 )  # fmt: skip
-            level = spread(here, FLOORS[measure])
+            level = spread(here, FLOOR_OF[measure])
             if level is not None:
                 axis.axhline(
                     level.mean, color="black", linestyle=":", zorder=1,

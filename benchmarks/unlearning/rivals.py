@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.unlearning.configurations import NOTHING
-from benchmarks.unlearning.figures import FLOORS, TIME_SHARE, shown_difference
+from benchmarks.unlearning.figures import FLOOR_OF, TIME_SHARE, shown_difference
 from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.markdown import markdown_table
 from benchmarks.unlearning.methods_shown import title
@@ -102,7 +102,7 @@ def against_retraining(
     lines = []
     for name, rows in [*groups.items(), ("all of them", everything)]:
         mine = of_method(rows, OURS)
-        ours, again = by_seed(mine, figure), by_seed(mine, FLOORS[figure])
+        ours, again = by_seed(mine, figure), by_seed(mine, FLOOR_OF[figure])
         values = {unit: (ours[unit], again[unit]) for unit in ours if unit in again}
         if values:
             lines.append(Beside(name, "", values))

@@ -9,7 +9,7 @@ from benchmarks.unlearning.figures import (
     AVERAGE_GAP,
     COLUMNS,
     DISTANCE,
-    FLOOR,
+    FLOOR_COLUMNS,
     PASSES_SHARE,
     TIME_SHARE,
     UIS,
@@ -97,7 +97,7 @@ def aimed(base: Sequence[Row], rows: Sequence[Row]) -> str:
             continue
         best = min(published, key=lambda name: _mean(of_method(here, name), UIS))
         least = _mean(of_method(here, best), UIS)
-        floor = dict(zip(FLOOR, _floor_cells(here), strict=True))
+        floor = dict(zip(FLOOR_COLUMNS, _floor_cells(here), strict=True))
         cells = [group, title(best), f"{least:.1f}", floor["UIS %"]]
         for mine in (of_method(here, OURS), theirs):
             below = f"{_mean(mine, UIS) / least - 1:+.0%}"
@@ -203,7 +203,7 @@ def _floor_cells(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if "scores" in row:
             seen.setdefault(repr((row["problem"], row["request"])), row)
-    return [shown(spread(list(seen.values()), figure), places) for figure, places in FLOOR.values()]
+    return [shown(spread(list(seen.values()), figure), places) for figure, places in FLOOR_COLUMNS.values()]
 
 
 def _ranked(rows: Sequence[Row]) -> list[str]:

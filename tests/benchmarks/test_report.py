@@ -14,7 +14,7 @@ import pytest
 from benchmarks.unlearning.choices import choices, edges, tried_sentence
 from benchmarks.unlearning.chosen import Chosen
 from benchmarks.unlearning.configurations import NOTHING, Configuration, compared_methods
-from benchmarks.unlearning.figures import AVERAGE_GAP, COLUMNS, DISTANCE, FLOOR, ONCE_MORE
+from benchmarks.unlearning.figures import AVERAGE_GAP, COLUMNS, DISTANCE, FLOOR_COLUMNS, ONCE_MORE
 from benchmarks.unlearning.finished_rows import FinishedRows
 from benchmarks.unlearning.grid import AXES, OURS, Scale
 from benchmarks.unlearning.jobs import Job
@@ -122,16 +122,16 @@ def test_a_perfect_unlearner_scores_the_line_on_average() -> None:
 
 def test_the_line_shortens_gaps_and_leaves_the_others() -> None:
     row = _row(AXES["base"](SCALE)[0])
-    line = {name: figure(row) for name, (figure, _) in FLOOR.items()}
+    line = {name: figure(row) for name, (figure, _) in FLOOR_COLUMNS.items()}
     assert line["AvgGap"] == pytest.approx(2.0 * sqrt(0.75))
     assert line["AUC gap"] == pytest.approx(0.04 * sqrt(0.75))
     assert line["forget gap"] == pytest.approx(4.0 * sqrt(0.75))
     assert line["UIS %"] == 5.0
-    assert FLOOR.keys() == COLUMNS.keys()
+    assert FLOOR_COLUMNS.keys() == COLUMNS.keys()
     gaps = (0.04, 0.02, 0.01)
     row["floor"]["tow"] = (1 - gaps[0]) * (1 - gaps[1]) * (1 - gaps[2])
     exact = (1 - ONCE_MORE * gaps[0]) * (1 - ONCE_MORE * gaps[1]) * (1 - ONCE_MORE * gaps[2])
-    assert FLOOR["ToW"][0](row) == pytest.approx(exact, abs=2e-4)
+    assert FLOOR_COLUMNS["ToW"][0](row) == pytest.approx(exact, abs=2e-4)
 
 
 def test_holm_is_what_he_published() -> None:

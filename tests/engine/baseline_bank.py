@@ -6,14 +6,17 @@ Three tasks over the same inputs, half signal and half noise, so that training a
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from worker.engine.contract import Batch, ForgetRequest, ForgetSet, Problem, Recipe, Silent, TaskSpec
+from worker.engine.baselines.run import Run
+from worker.engine.contract import Batch, Budget, ForgetRequest, ForgetSet, Problem, Recipe, Silent, TaskSpec
 from worker.engine.networks import build_network
+from worker.engine.tasks import kind_of
 from worker.engine.training import train
 
 CPU = torch.device("cpu")
@@ -114,3 +117,31 @@ def same_bits(first: Any, second: Any) -> bool:
     """Two networks, or two modules, with the same state to the bit."""
     left, right = first.state_dict(), second.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def a_run(job: Problem) -> Run:
+    return Run(job, Budget(), seed=5, device=CPU, monitor=Silent())
+
+
+def in_double(job: Problem) -> Problem:
+    """The same job in double precision."""
+    doubled = {}
+    for name in ("train", "calibration"):
+        rows: Rows = getattr(job, name)
+        targets = {k: v.double() if v.is_floating_point() else v for k, v in rows.targets.items()}
+        doubled[name] = Rows(rows.inputs.double(), targets, rows.present)
+    return replace(job, network=job.network.double(), **doubled)
+
+
+def decaying(job: Problem) -> Problem:
+    """The same job by a recipe that shrinks all weights, which no method may take over."""
+    return replace(job, recipe=replace(job.recipe, weight_decay=0.5))
+
+
+def gradients(network: nn.Module) -> list[Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()]
+
+
+def mean_loss(said: Mapping[str, Tensor], targets: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    kinds = {task.name: kind_of(task) for task in TASKS}
+    return torch.stack([kinds[name].losses(said[name], targets[name]).mean() for name in names]).sum()
