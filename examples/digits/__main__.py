@@ -37,7 +37,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="lethe-demo-") as folder:
             _run(Path(folder), options.output, options.seed, console)
     except Stopped:
-        console.print("Stopped; nothing is left running.")
+        # Not by the console: interrupted in the middle of a line, it would say that line once more.
+        print("Stopped; nothing is left running.")
         return STOPPED
     except (JourneyFailed, LetheError, StandaloneError, OSError) as error:
         print(f"The demo could not go on: {error}", file=sys.stderr)
