@@ -27,6 +27,7 @@ TASKS = (
 )
 TRAIN, HOLDOUT, INPUTS = 96, 64, 16
 FORGET = 12
+ROWS, OTHERS = torch.arange(FORGET), torch.arange(FORGET, TRAIN)
 RECIPE = Recipe(learning_rate=5e-3, epochs=60, batch_size=16, schedule="linear")
 SPEC = {"kind": "mlp", "inputs": INPUTS, "hidden": [64, 32]}
 

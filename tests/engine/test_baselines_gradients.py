@@ -11,8 +11,9 @@ from torch.func import functional_call, grad, vmap
 from tests.engine.baseline_bank import (
     CPU,
     FORGET,
+    OTHERS,
+    ROWS,
     TASKS,
-    TRAIN,
     a_run,
     decaying,
     gradients,
@@ -48,9 +49,6 @@ from worker.engine.projected_ascent import (
     task_bases,
 )
 from worker.engine.tasks import kind_of
-
-ROWS, OTHERS = torch.arange(FORGET), torch.arange(FORGET, TRAIN)
-
 
 # --- OrthoGrad
 

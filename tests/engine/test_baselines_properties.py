@@ -12,6 +12,8 @@ from torch.nn import functional
 from tests.engine.baseline_bank import (
     CPU,
     FORGET,
+    OTHERS,
+    ROWS,
     TRAIN,
     Watching,
     a_run,
@@ -37,9 +39,6 @@ from worker.engine.contract import Budget, ForgetRequest, Interrupted, Recipe, S
 from worker.engine.descent import SGD_TO_ADAM
 from worker.engine.randomness import derived_generator
 from worker.engine.supervision import instance_divergences
-
-ROWS, OTHERS = torch.arange(FORGET), torch.arange(FORGET, TRAIN)
-
 
 # --- NegGrad+
 
