@@ -411,7 +411,7 @@ def test_a_single_instance_costs_as_much_retained_supervision_per_step_as_many_d
 
 
 def test_a_small_request_takes_more_steps_than_its_visits_and_shorter_ones() -> None:
-    sizes = [(1, 1), (8, 8), (16, 8), (28, 8), (29, 8), (800, 8)]
+    sizes = [(1, 1), (8, 8), (16, 8), (20, 8), (29, 8), (800, 8)]
     assert [planned_steps(60, *size) for size in sizes] == [210, 210, 210, 210, 218, 6000]
     shares = [rate_share(*size) for size in sizes]
-    assert shares == pytest.approx([2 / 3 * part for part in (0.5, 0.5, 2 / 3.5, 1, 1, 1)])
+    assert shares == pytest.approx([1 / 2 * part for part in (2 / 3, 2 / 3, 2 / 2.5, 1, 1, 1)])

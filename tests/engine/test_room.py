@@ -60,7 +60,7 @@ def started(tasks: tuple[int, ...], guarded: bool) -> Unlearning:
         steps=4, batch_size=8, retain_batch_size=16, seed=1, device=CPU,
     )  # fmt: skip
     run.region = replace(run.region, violations=int(guarded))
-    # Where it starts it agrees with the original to the bit, and an L1 divergence has a kink there.
+    # Where it starts it agrees with the original to the bit, and the retain loss has a kink there.
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in run.network.parameters():
@@ -225,7 +225,7 @@ def test_a_teacher_held_by_the_host_teaches_the_same(monkeypatch: pytest.MonkeyP
         outcome = SHORT(asked, Budget(visits=1), seed=1, device=CPU, monitor=Silent())
         found.append(torch.cat([parameter.detach().flatten() for parameter in outcome.network.parameters()]))
     moved = found[0] - torch.cat([parameter.detach().flatten() for parameter in asked.network.parameters()])
-    assert 0 < float((found[0] - found[1]).norm()) < 0.02 * float(moved.norm())
+    assert 0 < float((found[0] - found[1]).norm()) < 0.05 * float(moved.norm())
 
 
 def test_small_instances_are_computed_together_and_large_ones_as_in_training() -> None:

@@ -10,6 +10,7 @@ from worker.engine.contract import Batch, TaskSpec
 from worker.engine.rows import RowStream
 from worker.engine.supervision import Task, instance_losses, training_loss
 from worker.engine.tasks import TASK_KINDS
+from worker.engine.tasks.kind import TaskKind
 
 CLASSES = TASK_KINDS["classification"]
 REALS = TASK_KINDS["regression"]
@@ -60,6 +61,18 @@ def test_divergences_are_zero_at_the_reference_and_positive_elsewhere(kind: obje
     one, other = noise(seed, 6, 3), noise(seed + 1, 6, 3)
     torch.testing.assert_close(kind.divergences(one, one), torch.zeros(6).double())  # type: ignore[attr-defined]
     assert bool((kind.divergences(one, other) > 0).all())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("unit", [1e-2, 60.0])
+@pytest.mark.parametrize("kind", [REALS, TASK_KINDS["depth"]])
+def test_loss_and_divergence_have_one_unit(kind: TaskKind, unit: float) -> None:
+    """What is made of both, as the retain loss is, must not depend on whether days or hours were stored."""
+    shape = (6, 3) if kind is REALS else (6, 1, 4, 4)
+    answers, targets, reference = (noise(seed, *shape).abs() + 0.1 for seed in (1, 2, 3))
+    loss = kind.losses(answers * unit, targets * unit) / kind.losses(answers, targets)
+    divergence = kind.divergences(answers * unit, reference * unit) / kind.divergences(answers, reference)
+    torch.testing.assert_close(loss, divergence)
+    torch.testing.assert_close(loss, loss[:1].expand_as(loss))
 
 
 def test_scores_by_known_values() -> None:

@@ -104,20 +104,20 @@ class StepLoss:
         """
         # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
         # better than the original knew them: for these, staying as they are is enough.
-        # Nor is what is retained taught anything new: only a loss above the original's is one.
+        # Nor is what is retained taught anything new: any loss but the original's own is one, be it lower.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
         losses = instance_losses(self._tasks, outputs, batch)
         far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
             keep, forget = far, self._forget(part.positions, losses, far, counts)
         elif count == 0:
-            keep, forget = (losses - had).clamp(min=0) + far, None
+            keep, forget = (losses - had).abs() + far, None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
             forget = self._forget(part.positions, lost, far_gone, counts)
-            keep = torch.cat([far_gone, (stays - had).clamp(min=0) + far_kept])
+            keep = torch.cat([far_gone, (stays - had).abs() + far_kept])
         if retained is None:
             return PartLoss(None, forget, None)
         measured = keep / self._rulers.scales

@@ -30,9 +30,10 @@ from worker.engine.supervision import Task, instance_losses
 from worker.engine.task_subspaces import MICROBATCHES, TaskSubspaces, estimate_subspaces
 from worker.engine.trust_region import Guards, TrustRegion
 
-RATE_SHARE = 2 / 3
+RATE_SHARE = 1 / 2
 FEWEST_ROUNDS = 3.5
-SLOWEST = 0.5
+ROUNDS_AT_FULL_RATE = 2.5
+SLOWEST = 2 / 3
 WARM_UP = 0.1
 INSPECTION = 4
 BASIS_LIFETIME = 100
@@ -268,7 +269,7 @@ def planned_steps(visits: float, instances: int, batch: int) -> int:
 def rate_share(instances: int, batch: int) -> float:
     """The peak rate as a share of the recipe's. Adam's steps are of full length whatever the gradient: what a
     small request has to move for is done at once, and what its steps broke beside it takes many to mend."""
-    return RATE_SHARE * min(1.0, max(SLOWEST, instances / batch / FEWEST_ROUNDS))
+    return RATE_SHARE * min(1.0, max(SLOWEST, instances / batch / ROUNDS_AT_FULL_RATE))
 
 
 def _cut(outputs: Outputs) -> Outputs:

@@ -8,7 +8,10 @@ from worker.engine.contract import Refused, TaskSpec
 
 
 class Regression:
-    """Squared error; L1 divergence; closeness. A stored NaN means "no supervision".
+    """Squared error, as loss and as divergence; closeness. A stored NaN means "no supervision".
+
+    The divergence has the loss's unit: both are the same normal distribution's, up to one factor, and what
+    is made of the two together does not depend on the unit that targets are given in.
 
     Closeness is 100 · mean_i max(0, 1 − |error_i| / σ), σ the standard deviation of the training targets:
     100 is exact, 0 is off by a standard deviation or more, and always answering the mean earns about 37
@@ -49,7 +52,7 @@ class Regression:
         return (outputs - targets).square().mean(dim=1)
 
     def divergences(self, outputs: Tensor, reference: Tensor) -> Tensor:
-        return (outputs - reference).abs().mean(dim=1)
+        return (outputs - reference).square().mean(dim=1)
 
     def scores(self, outputs: Tensor, targets: Tensor, ruler: Tensor) -> Tensor:
         return (1 - (outputs - targets).abs() / ruler).clamp(min=0).mean(dim=1)
