@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.engine.anchor import Anchor
 from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
@@ -35,6 +36,7 @@ FEWEST_ROUNDS = 3.5
 ROUNDS_AT_FULL_RATE = 2.5
 SLOWEST = 2 / 3
 WARM_UP = 0.1
+MEAN_RATE_FACTOR = 0.5
 INSPECTION = 4
 BASIS_LIFETIME = 100
 RETAIN_RATIO = 2
@@ -90,6 +92,7 @@ class Unlearning:
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
         self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
         draws = steps * self._retain_stream.batch_size
+        self._anchor = Anchor(self.network, original, steps=steps, draws=draws, pool=len(pool))
         self._original = OriginalAnswers(original, tasks, self._data, pool, draws, device, precision)
         self._loss = StepLoss(plan, tasks, calibration, self._original, device)
 
@@ -116,9 +119,11 @@ class Unlearning:
     def step(self) -> None:
         """One update. Raises `Refused("loss_not_finite")` within `INSPECTION` steps of the fact."""
         observed = self._room.run(self.leave_gradients)
+        factor = self._rate_factor()
         for settings in self._optimizer.param_groups:
-            settings["lr"] = self._rate()
+            settings["lr"] = self._peak * factor
         self._optimizer.step()
+        self._anchor.pull(factor / MEAN_RATE_FACTOR)
         self._observed.append(observed)
         self.done += 1
         if self.done % INSPECTION == 0 or self.done == self.steps:
@@ -224,11 +229,11 @@ class Unlearning:
                 )
             self._loss.last_losses[some.to(self._device)] = losses
 
-    def _rate(self) -> float:
+    def _rate_factor(self) -> float:
         """Linear warm-up over `WARM_UP` of the steps, then linear decay to 0."""
         warm = max(1.0, WARM_UP * self.steps)
         factor = min((self.done + 1) / warm, (self.steps - self.done) / max(1.0, self.steps - warm), 1.0)
-        return self._peak * factor * self.region.rate
+        return factor * self.region.rate
 
     def _inspect(self) -> None:
         observed = torch.stack(self._observed).tolist()  # the only place where the host waits for the device
