@@ -50,8 +50,11 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
     parts = [HEAD.format(tried=tried_sentence(chosen, tuned)), _provenance(found), _base(axes["base"])]
     for axis, title, setting_title, setting in SETTINGS:
         if axes[axis]:
-            table = tables.by_setting(axes[axis], setting_title, setting)
-            parts.append(f"## {title}\n\n{_covered(axes[axis])}\n\n{table}")
+            rows = axes[axis]
+            parts.append(f"## {title}\n\n{_covered(rows)}\n")
+            if table := against_strongest(_by_setting(rows, setting), rows, AVERAGE_GAP, 2):
+                parts.append(f"### {title}: ours against the strongest, by AvgGap\n\n{table}")
+            parts.append(f"### {title}: all\n\n" + tables.by_setting(rows, setting_title, setting))
     if axes["aim"]:
         parts.append(
             "## Aimed at the holdout\n\nWhat UIS alone would ask for, against the published method with the "
@@ -166,6 +169,14 @@ def _groups(rows: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
         for scope in ("full", "partial", "mixed")
     }
     return {name: group for name, group in found.items() if group}
+
+
+def _by_setting(rows: Sequence[Row], setting: Callable[[Row], Any]) -> Mapping[str, Sequence[Row]]:
+    """By data set and setting, of methods that were compared there."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row['problem']['source']}, {setting(row)}", []).append(row)
+    return found
 
 
 def _covered(rows: Sequence[Row]) -> str:

@@ -271,6 +271,20 @@ def test_rows_that_older_code_measured_with_the_same_bits_are_told(tmp_path: Pat
     assert "were not run again since" not in told
 
 
+def test_what_was_varied_is_compared_setting_by_setting(tmp_path: Path) -> None:
+    """Nobody has to go through every method's lines to learn where ours is not the best."""
+    rows = FinishedRows(tmp_path / "rows.jsonl")
+    for job in AXES["fraction"](SCALE):
+        behind = (
+            job.method == "scrub" and job.request.fraction == 0.1 and job.request.selection == "clustered"
+        )
+        rows.append(_row(job, average_gap=1.0 if behind else 2.0 if job.method == OURS else 3.0))
+    text = write_report(rows, Chosen({}), tmp_path).read_text()
+    told = text.split("How much is forgotten: ours against the strongest")[1].split("###")[0]
+    assert "in 3 of 4 groups" in told
+    assert "**Not below: digits, clustered, 10%.**" in told
+
+
 def test_no_method_looks_like_another_in_plots() -> None:
     assert set(compared_methods()) <= STYLES.keys()
     looks = {(style.colour, style.marker, style.hollow) for style in STYLES.values()}
