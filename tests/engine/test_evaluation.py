@@ -18,7 +18,7 @@ from tests.engine.digits_problem import (
     request,
     same_bits,
 )
-from tests.engine.test_interference_aware import Recorder
+from tests.engine.runs import Recorder
 from worker.engine.contract import ForgetRequest, ForgetSet, Silent
 from worker.engine.evaluation import evaluate, memorisation
 from worker.engine.evaluation.intervals import estimate, wilson

@@ -1,15 +1,11 @@
 """What must hold of every unlearning run, whatever it is asked."""
 
-import copy
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from tests.engine import baseline_bank, baseline_methods
 from tests.engine.digits_problem import (
     CPU,
     INSTANCES,
@@ -23,52 +19,11 @@ from tests.engine.digits_problem import (
     request,
     same_bits,
 )
-from worker.engine.contract import (
-    Batch,
-    Budget,
-    ForgetRequest,
-    ForgetSet,
-    Interrupted,
-    Outcome,
-    Recipe,
-    Refused,
-    Silent,
-)
-from worker.engine.evaluation import evaluate
-from worker.engine.interference_aware import InterferenceAware
-from worker.engine.original_answers import RECURRING
+from tests.engine.runs import BUDGET, run
+from worker.engine.contract import Budget, Recipe, Refused, Silent
 from worker.engine.randomness import derived_generator
-from worker.engine.supervision import RULER_SAMPLE
-from worker.engine.task_subspaces import MICROBATCHES
 from worker.engine.trust_region import Guards
-from worker.engine.unlearning import FEWEST_ROUNDS, RETAIN_RATIO, planned_steps, rate_share
-
-BUDGET = Budget(visits=4)
-
-
-class Recorder(Silent):
-    """Keeps snapshots as a service would (copied), and may interrupt after a number of calls."""
-
-    def __init__(self, interrupt_after: int | None = None, saved: Mapping[str, Any] | None = None) -> None:
-        self.calls: list[tuple[int, int, str]] = []
-        self.saved = saved
-        self.interrupt_after = interrupt_after
-
-    def progress(self, done: int, total: int, note: str) -> None:
-        self.calls.append((done, total, note))
-        if self.interrupt_after is not None and len(self.calls) >= self.interrupt_after:
-            raise Interrupted
-
-    def save(self, snapshot: Mapping[str, Any]) -> None:
-        self.saved = copy.deepcopy(snapshot)
-
-    def resume(self) -> Mapping[str, Any] | None:
-        return copy.deepcopy(self.saved)
-
-
-def run(*requests: ForgetRequest, seed: int = 1, method: InterferenceAware = QUICK, **changes: Any) -> Any:
-    monitor = changes.pop("monitor", Silent())
-    return method(problem(*requests, **changes), BUDGET, seed=seed, device=CPU, monitor=monitor)
+from worker.engine.unlearning import FEWEST_ROUNDS
 
 
 def test_same_seed_same_bits_whatever_the_order_of_instances_and_another_seed_differs() -> None:
@@ -196,158 +151,6 @@ def test_several_requests_with_different_tasks_and_a_common_instance() -> None:
     }
 
 
-def test_cost_is_counted() -> None:
-    outcome = run(request(range(32), (0,)))
-    assert outcome.steps == 4 * 32 // 8
-    assert outcome.passes == 80 + 160 + outcome.steps * (8 + 16)
-
-
-@dataclasses.dataclass
-class Counting:
-    """So many rows, which are those of a small bank over and over; only labels' presence is held for each."""
-
-    size: int
-    rows: int = 0
-
-    def __post_init__(self) -> None:
-        self.bank = baseline_bank.make_rows(baseline_bank.TRAIN, 2)
-        self.ids = range(self.size)
-        self.present = torch.ones(self.size, len(baseline_bank.TASKS), dtype=torch.bool)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def fetch(self, rows: Tensor) -> Batch:
-        self.rows += len(rows)
-        return self.bank.fetch(rows % baseline_bank.TRAIN)
-
-
-@pytest.mark.parametrize("guards", ["when_needed", "always"])
-def test_cost_does_not_grow_with_the_data(guards: Guards) -> None:
-    """From forgetting to the report, the rows that are fetched are as many of ten times the data."""
-    method, found = dataclasses.replace(baseline_methods.GUARDED, guards=guards), []
-    for size in (3_000, 30_000):
-        asked, data = baseline_bank.problem(), Counting(size)
-        forget = ForgetSet(size, 3, (ForgetRequest("request", torch.arange(12), (0, 1)),))
-        asked = dataclasses.replace(asked, train=data, forget=forget)
-        outcome = method(asked, Budget(visits=2), seed=1, device=CPU, monitor=Silent())
-        unlearned = data.rows
-        evaluate(
-            asked.network, outcome.network, tasks=asked.tasks, train=data, audit=asked.calibration,
-            forget=forget, seed=0, device=CPU, monitor=Silent(), retain_sample=100,
-        )  # fmt: skip
-        found.append((outcome.passes, outcome.forward_passes, unlearned, data.rows - unlearned))
-    assert found[0] == found[1]
-    assert 0 < found[0][2] < RULER_SAMPLE + 2000
-    assert 0 < found[0][3] < RULER_SAMPLE + 500
-
-
-def test_a_larger_scale_means_more_visits() -> None:
-    scaled = QUICK(
-        problem(request(range(16), (0,))), Budget(visits=4, scale=2.0), seed=1, device=CPU, monitor=Silent()
-    )
-    assert scaled.visits > 4
-
-
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.6, 0.95])
-def test_a_resumed_run_ends_with_the_same_bits(share: float) -> None:
-    """Interrupted while the reference, the probe or the unlearning runs; a snapshot after every step."""
-    eager = InterferenceAware(calibration=QUICK.calibration, snapshot_seconds=0.0)
-    asked = request(range(20), (0, 1))
-    whole = Recorder()
-    expected = run(asked, method=eager, monitor=whole)
-    broken = Recorder(interrupt_after=int(share * len(whole.calls)))
-    with pytest.raises(Interrupted):
-        run(asked, method=eager, monitor=broken)
-    assert broken.saved is not None
-    resumed = Recorder(saved=broken.saved)
-    outcome = run(asked, method=eager, monitor=resumed)
-    assert same_bits(outcome.network, expected.network)
-    assert outcome.residuals == expected.residuals
-    assert outcome.passes == expected.passes
-    assert len(resumed.calls) < len(whole.calls)
-
-
-@pytest.mark.parametrize("stressed", [False, True])
-def test_a_run_resumed_under_its_guards_ends_with_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, stressed: bool
-) -> None:
-    """Engaged from the first step on, with bases found anew every fourth; or by violations, after which the
-    network and its momentum were put back. The interruption falls between two bases."""
-    monkeypatch.setattr("worker.engine.unlearning.BASIS_LIFETIME", 4)
-    eager = dataclasses.replace(
-        baseline_methods.GUARDED, guards="when_needed" if stressed else "always", snapshot_seconds=0.0
-    )
-    asked = baseline_bank.problem((range(12), (0, 1)))
-    if stressed:
-        asked = dataclasses.replace(asked, recipe=Recipe(learning_rate=0.5, epochs=1))
-
-    def run_it(monitor: Recorder) -> Outcome:
-        return eager(asked, BUDGET, seed=1, device=CPU, monitor=monitor)
-
-    whole = Recorder()
-    expected = run_it(whole)
-    steps = [number for number, call in enumerate(whole.calls, 1) if call[2] == "unlearning"]
-    assert len(steps) == expected.steps == 14
-    assert (expected.details["trust_region"]["violations"] > 0) == stressed
-    broken = Recorder(interrupt_after=steps[-3])
-    with pytest.raises(Interrupted):
-        run_it(broken)
-    assert broken.saved is not None
-    assert broken.saved["unlearning"]["done"] == 14 - 3
-    assert broken.saved["unlearning"]["subspaces"] is not None
-    outcome = run_it(Recorder(saved=broken.saved))
-    assert same_bits(outcome.network, expected.network)
-    assert outcome.passes == expected.passes
-    assert outcome.details == expected.details
-
-
-@pytest.mark.parametrize("guards", ["when_needed", "always"])
-@pytest.mark.parametrize("visits", [2, 4], ids=["computed", "held"])
-def test_every_forward_pass_is_counted(guards: Guards, visits: int) -> None:
-    """The original's, the reference's, the probe's, those behind the bases, and our own; where the original's
-    answers are held, but for one look at how much an answer weighs."""
-    seen = 0
-
-    def count(module: nn.Module, given: tuple[Tensor], result: object) -> None:
-        nonlocal seen
-        seen += len(given[0])
-
-    def counted_build(generator: torch.Generator) -> nn.Module:
-        network = baseline_bank.build(generator)
-        network.register_forward_hook(count)
-        return network
-
-    asked = dataclasses.replace(baseline_bank.problem((range(12), (0, 1))), build=counted_build)
-    asked.network.register_forward_hook(count)
-    method = dataclasses.replace(baseline_methods.GUARDED, guards=guards)
-    outcome = method(asked, Budget(visits), seed=1, device=CPU, monitor=Silent())
-    held = outcome.steps * RETAIN_RATIO * BUDGET.batch_size >= RECURRING * len(asked.train)
-    assert held == (visits == 4)
-    assert seen - (outcome.passes + outcome.forward_passes) in ((0, 1) if held else (0,))
-    stepping = outcome.steps * (1 + RETAIN_RATIO) * BUDGET.batch_size
-    bases = MICROBATCHES * BUDGET.batch_size if guards == "always" else 0
-    assert outcome.passes == 16 + 32 + stepping + bases
-
-
-def test_a_snapshot_of_another_run_is_ignored() -> None:
-    eager = InterferenceAware(calibration=QUICK.calibration, snapshot_seconds=0.0)
-    recorder = Recorder()
-    run(request(range(20), (0,)), method=eager, monitor=recorder)
-    asked = request(range(21), (0,))
-    outcome = run(asked, method=eager, monitor=Recorder(saved=recorder.saved))
-    assert same_bits(outcome.network, run(asked).network)
-
-
-def test_progress_is_told_at_every_step_and_ends_at_its_total() -> None:
-    recorder = Recorder()
-    outcome = run(request(range(20), (0, 1, 2)), monitor=recorder)
-    done = [call[0] for call in recorder.calls]
-    assert done == sorted(done)
-    assert recorder.calls[-1][0] == recorder.calls[-1][1]
-    assert len(recorder.calls) > outcome.steps + 80 // 8 + 160 // 16
-
-
 def test_guards_engage_under_stress_and_the_run_survives() -> None:
     stressed = Recipe(learning_rate=0.2, epochs=1)
     outcome = QUICK(
@@ -396,22 +199,3 @@ def test_a_loss_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         run(request([1], (0,)), network=network)
     assert refused.value.code == "loss_not_finite"
-
-
-def test_a_single_instance_costs_as_much_retained_supervision_per_step_as_many_do() -> None:
-    def passes(visits: int) -> tuple[int, int]:
-        outcome = QUICK(
-            problem(request([3], (0, 1, 2))), Budget(visits), seed=1, device=CPU, monitor=Silent()
-        )
-        return outcome.steps, outcome.passes
-
-    (few, cost_of_few), (more, cost_of_more) = passes(4), passes(8)
-    assert more > few
-    assert cost_of_more - cost_of_few == (more - few) * (1 + 16)
-
-
-def test_a_small_request_takes_more_steps_than_its_visits_and_shorter_ones() -> None:
-    sizes = [(1, 1), (8, 8), (16, 8), (20, 8), (29, 8), (800, 8)]
-    assert [planned_steps(60, *size) for size in sizes] == [210, 210, 210, 210, 218, 6000]
-    shares = [rate_share(*size) for size in sizes]
-    assert shares == pytest.approx([1 / 2 * part for part in (2 / 3, 2 / 3, 2 / 2.5, 1, 1, 1)])

@@ -18,7 +18,7 @@ from tests.engine.digits_problem import (
     request,
     same_bits,
 )
-from tests.engine.test_interference_aware import Recorder
+from tests.engine.runs import Recorder
 from worker.engine.baselines.retrain import Retrain
 from worker.engine.contract import Batch, Budget, Interrupted, Recipe, Refused, Silent
 from worker.engine.descent import Descent
