@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.unlearning import tables
@@ -201,5 +202,27 @@ def _provenance(found: RowsOfAxes) -> str:
         lines.append(f"{same} rows were measured by older code with the same bits.")
     if found.older:
         lines.append(f"{found.older} rows are by other code than today's and were not run again since.")
+    if apart := _apart(rows):
+        lines.append(apart)
     machines = ["; ".join(f"{name} {value}" for name, value in one.items()) for one in environments.values()]
     return " ".join(lines) + "\n\n" + "".join(f"- {machine}\n" for machine in machines)
+
+
+def _apart(rows: Sequence[Row]) -> str:
+    """How far a request's retrained networks are from one another, where its rows are of two processors."""
+    found: dict[str, list[list[float]]] = {}
+    for row in rows:
+        if "scores" in row:
+            tasks = [task["retrained"] for _, task in sorted(row["scores"]["tasks"].items())]
+            figures = [value for one in tasks for _, value in sorted(one.items())]
+            found.setdefault(_asked(row), []).append(figures)
+    ranges = [[max(same) - min(same) for same in zip(*rows, strict=True)] for rows in found.values()]
+    apart = [one for one in ranges if any(one)]
+    if not apart:
+        return ""
+    mean = fmean(value for one in apart for value in one)
+    return (
+        f"In {len(apart)} of {len(ranges)} requests the rows come from several kinds of processor, each with "
+        f"networks trained there, which rounding drives apart: the retrained metrics by {mean:.2f} points on "
+        "average."
+    )

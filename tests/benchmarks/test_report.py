@@ -285,6 +285,17 @@ def test_what_was_varied_is_compared_setting_by_setting(tmp_path: Path) -> None:
     assert "**Not below: digits, clustered, 10%.**" in told
 
 
+def test_networks_of_several_processors_are_told(tmp_path: Path) -> None:
+    rows = FinishedRows(tmp_path / "rows.jsonl")
+    for number, job in enumerate(AXES["base"](SCALE)):
+        row = _row(job)
+        row["scores"]["tasks"]["digit"]["retrained"] = {"forget": 60.0 + (0.5 if number == 0 else 0.0)}
+        rows.append(row)
+    told = " ".join(write_report(rows, Chosen({}), tmp_path).read_text().split())
+    assert "In 1 of 16 requests the rows come from several kinds of processor" in told
+    assert "by 0.50 points on average" in told
+
+
 def test_no_method_looks_like_another_in_plots() -> None:
     assert set(compared_methods()) <= STYLES.keys()
     looks = {(style.colour, style.marker, style.hollow) for style in STYLES.values()}
