@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.engine.digits_problem import CPU, problem, request
 from worker.engine import anchor
-from worker.engine.anchor import PULL, REHEARSED, Anchor
+from worker.engine.anchor import MOST, PULL, REHEARSED, Anchor
 from worker.engine.contract import Budget, Problem, Silent
 from worker.engine.interference_aware import InterferenceAware
 
@@ -61,9 +61,16 @@ def test_only_what_forgetting_may_move_is_pulled(original: nn.Module) -> None:
     network = moved_from(original)
     network[1].requires_grad_(False)  # type: ignore[operator]
     before = copy.deepcopy(network)
-    Anchor(network, original, steps=1, draws=0, pool=50).pull(1e9)
-    assert torch.equal(flat(network[0]), flat(original[0]))  # type: ignore[index]
+    Anchor(network, original, steps=100, draws=0, pool=50).pull(1.0)
+    assert not torch.equal(flat(network[0]), flat(before[0]))  # type: ignore[index]
     assert torch.equal(flat(network[1]), flat(before[1]))  # type: ignore[index]
+
+
+def test_no_single_pull_undoes_a_move(original: nn.Module) -> None:
+    network = moved_from(original)
+    before = flat(network) - flat(original)
+    Anchor(network, original, steps=1, draws=0, pool=50).pull(1.0)
+    torch.testing.assert_close(flat(network) - flat(original), (1 - MOST) * before)
 
 
 def test_a_run_that_sees_little_of_its_data_stays_nearer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 PULL = 3.0
 REHEARSED = 4
+MOST = 0.5
 
 
 class Anchor:
@@ -18,7 +19,8 @@ class Anchor:
 
     Where nothing pushes, a move shrinks to e^-PULL of itself within a run, if no row is drawn. The more often
     rows recur, the less: from `REHEARSED` times on nothing is pulled, because what is rehearsed looks after
-    itself, and the pull holds what is to be forgotten, too.
+    itself, and the pull holds what is to be forgotten, too. Never more than `MOST` of a move is taken back at
+    once, or a run of a few steps would be none.
     """
 
     def __init__(self, network: nn.Module, original: nn.Module, *, steps: int, draws: int, pool: int) -> None:
@@ -32,4 +34,4 @@ class Anchor:
     def pull(self, strength: float) -> None:
         """One step's. strength: its learning rate, in units of the mean over all steps."""
         if self._share > 0:
-            torch._foreach_lerp_(self._moving, self._start, min(1.0, self._share * strength))
+            torch._foreach_lerp_(self._moving, self._start, min(MOST, self._share * strength))
