@@ -51,11 +51,12 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
     parts = [HEAD.format(tried=tried_sentence(chosen, tuned)), _provenance(found), _base(axes["base"])]
     for axis, title, setting_title, setting in SETTINGS:
         if axes[axis]:
-            rows = axes[axis]
-            parts.append(f"## {title}\n\n{_covered(rows)}\n")
-            if table := against_strongest(_by_setting(rows, setting), rows, AVERAGE_GAP, 2):
-                parts.append(f"### {title}: ours against the strongest, by AvgGap\n\n{table}")
-            parts.append(f"### {title}: all\n\n" + tables.by_setting(rows, setting_title, setting))
+            varied = axes[axis]
+            parts.append(f"## {title}\n\n{_covered(varied)}\n")
+            for name, figure, places in GAPS:
+                if table := against_strongest(_settings(varied, setting), varied, figure, places):
+                    parts.append(f"### {title}: ours against the strongest, by {name}\n\n{table}")
+            parts.append(f"### {title}: all\n\n" + tables.by_setting(varied, setting_title, setting))
     if axes["aim"]:
         parts.append(
             "## Aimed at the holdout\n\nWhat UIS alone would ask for, against the published method with the "
@@ -172,8 +173,8 @@ def _groups(rows: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
     return {name: group for name, group in found.items() if group}
 
 
-def _by_setting(rows: Sequence[Row], setting: Callable[[Row], Any]) -> Mapping[str, Sequence[Row]]:
-    """By data set and setting, of methods that were compared there."""
+def _settings(rows: Sequence[Row], setting: Callable[[Row], Any]) -> Mapping[str, Sequence[Row]]:
+    """By data set and setting."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(f"{row['problem']['source']}, {setting(row)}", []).append(row)

@@ -6,6 +6,7 @@ from math import exp
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from tests.engine.digits_problem import CPU, problem, request
 from worker.engine import anchor
@@ -26,7 +27,7 @@ def moved_from(original: nn.Module) -> nn.Module:
 
 
 def flat(network: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    return parameters_to_vector(network.parameters()).detach()
 
 
 @pytest.fixture
