@@ -89,7 +89,8 @@ def _rebound(job: Job, problem: Prepared, network: nn.Module, step: int, cache: 
     """Every request up to this step, measured after it, against networks retrained without all of them."""
     found = []
     for earlier in range(step + 1):
-        scored = _scored(problem, network, yardstick(job.problem, job.request, earlier, step, cache))
+        measure = yardstick(job.problem, job.request, earlier, step, cache)
+        scored, lowest = _scored(problem, network, measure), floor(problem, measure)
         named = {name: task for name, task in scored["tasks"].items() if task["named"]}
         found.append(
             {
@@ -98,6 +99,7 @@ def _rebound(job: Job, problem: Prepared, network: nn.Module, step: int, cache: 
                 "forget_gap": scored["forget_gap"],
                 "auc": scored["auc"],
                 "auc_distance": scored["auc_distance"],
+                "floor": {name: lowest[name] for name in ("forget_gap", "auc_distance")},
                 "metrics": {
                     name: {"after": task["after"]["forget"], "retrained": task["retrained"]["forget"]}
                     for name, task in named.items()

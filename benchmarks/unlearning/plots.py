@@ -13,8 +13,8 @@ from benchmarks.unlearning.configurations import NOTHING
 from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, FLOOR_OF, TIME_SHARE, UIS
 from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.methods_shown import style, title
+from benchmarks.unlearning.rebound import curve_of
 from benchmarks.unlearning.statistics_of_rows import Row, by_seed, of_method, spread
-from benchmarks.unlearning.tables import rebound_curve
 
 NOTE_WIDTH = 190
 """Characters of a line below the plots."""
@@ -145,7 +145,7 @@ def _rebound(rows: Sequence[Row], figure: Figure) -> None:
     for axis, source in zip(axes, sources, strict=True):
         for method in methods:
             mine = [row for row in rows if (row["problem"]["source"], row["method"]) == (source, method)]
-            curve = rebound_curve(mine)
+            curve = curve_of(mine)
             axis.plot(
                 range(1, len(curve) + 1), [gap for gap, _ in curve], label=title(method),
                 linewidth=2.5 if method == OURS else 1, linestyle="--" if method == NOTHING else "-",

@@ -13,6 +13,7 @@ from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, UIS
 from benchmarks.unlearning.finished_rows import FinishedRows
 from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.plots import plot_all
+from benchmarks.unlearning.rebound import rebounds
 from benchmarks.unlearning.rivals import against_retraining, against_strongest
 from benchmarks.unlearning.rows_of_axes import RowsOfAxes, rows_of_axes
 from benchmarks.unlearning.statistics_of_rows import Row
@@ -77,9 +78,9 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
         )
     if axes["sequence"]:
         parts.append(
-            "## Rebound\n\nForget gap / AUC gap after jobs in a row: the mean over the requests of all jobs "
-            "after the last one, which orders the methods, and the first request's after each job. "
-            f"{_covered(axes['sequence'])}\n\n" + tables.rebounds(axes["sequence"])
+            "## Rebound\n\nJobs in a row. AvgGap, forget gap and AUC gap after the last one are means over "
+            "the requests of all jobs; then the first request's forget gap / AUC gap after each job. "
+            f"{_covered(axes['sequence'])}\n\n" + rebounds(axes["sequence"])
         )
     if axes["cost"]:
         parts.append(

@@ -131,50 +131,6 @@ def costs(rows: Sequence[Row]) -> str:
     return markdown_table(titles, body)
 
 
-def rebounds(rows: Sequence[Row]) -> str:
-    """The forget gap and AUC gap of the first request after each job of a sequence, and those of all requests
-    after the last job, which order the methods."""
-    body, width = [], 0
-    for source in _ordered(row["problem"]["source"] for row in rows):
-        here = [row for row in rows if row["problem"]["source"] == source and row.get("rebound")]
-        ends = {
-            method: end
-            for method in _ordered(row["method"] for row in here)
-            if (end := after_all(of_method(here, method)))
-        }
-        for method in sorted(ends, key=lambda method: ends[method]):
-            mine = of_method(here, method)
-            steps = rebound_curve(mine)
-            width = max(width, len(steps))
-            cells = [f"{gap:.1f} / {distance:.3f}" for gap, distance in (ends[method], *steps)]
-            body.append([source, label(method) + fewer(mine, here), *cells])
-    titles = ["data", "method", "all requests after the last job"]
-    return markdown_table([*titles, *[f"first, after job {step + 1}" for step in range(width)]], body)
-
-
-def after_all(rows: Sequence[Row]) -> tuple[float, float] | None:
-    """Mean forget gap and AUC gap of all requests after the last job; None without rebounds."""
-    last = [
-        entry
-        for row in rows
-        for entry in row.get("rebound", [])
-        if entry["after"] == row["request"]["jobs"] - 1
-    ]
-    if not last:
-        return None
-    return fmean(entry["forget_gap"] for entry in last), fmean(entry["auc_distance"] for entry in last)
-
-
-def rebound_curve(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """Per job: mean forget gap and AUC distance of the first request."""
-    found: dict[int, list[tuple[float, float]]] = {}
-    for row in rows:
-        for entry in row.get("rebound", []):
-            if entry["request"] == 0:
-                found.setdefault(entry["after"], []).append((entry["forget_gap"], entry["auc_distance"]))
-    return [(fmean(g for g, _ in found[s]), fmean(d for _, d in found[s])) for s in sorted(found)]
-
-
 def described(row: Row) -> str:
     """A row's configuration."""
     return Configuration(**row["configuration"]).described()

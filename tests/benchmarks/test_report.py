@@ -26,7 +26,7 @@ from benchmarks.unlearning.rivals import against_retraining, against_strongest
 from benchmarks.unlearning.rows_of_axes import rows_of_axes
 from benchmarks.unlearning.sources import DIGITS, RECORDS
 from benchmarks.unlearning.statistics_of_rows import holm, summed_up
-from benchmarks.unlearning.tables import comparison, rebounds
+from benchmarks.unlearning.tables import comparison
 
 SCALE = Scale((DIGITS,), (0, 1), Chosen({}), methods=(OURS, "salun", "scrub"))
 
@@ -213,22 +213,6 @@ def test_a_method_with_fewer_seeds_says_so() -> None:
     told = comparison(rows)
     assert "| salun (n = 3) |" in told
     assert "| **interference aware** |" in told
-
-
-def test_rebounds_are_in_the_order_of_all_requests_after_the_last_job() -> None:
-    def sequence(method: str, first: float, second: float) -> dict[str, Any]:
-        job = next(job for job in AXES["sequence"](SCALE) if job.method == method)
-        entries = [(0, 0, 1.0), (1, 0, first), (1, 1, second)]
-        rebound = [
-            {"after": after, "request": request, "forget_gap": gap, "auc_distance": 0.1}
-            for after, request, gap in entries
-        ]
-        row = _row(job)
-        return {**row, "request": {**row["request"], "jobs": 2}, "rebound": rebound}
-
-    told = rebounds([sequence("salun", 2.0, 10.0), sequence("scrub", 5.0, 5.0)]).splitlines()
-    assert told[2].startswith("| digits | scrub | 5.0 / 0.100 | 1.0 / 0.100 | 5.0 / 0.100 |")
-    assert told[3].startswith("| digits | salun | 6.0 / 0.100 |")
 
 
 def _tuned(chosen: Mapping[str, Any], *tried: Mapping[str, Any]) -> Chosen:
