@@ -29,7 +29,7 @@ class RankTable:
 
     losses (F, T): last seen. group (F, T): number of the group that an entry belongs to, −1 if it is not
     forgotten. offset (F, T): where its group's targets begin in `targets` (Σ n,), ascending per group.
-    shares (Σ n,): those of the targets, as their tasks' rulers have them.
+    shares (Σ n,): those of the targets, as their tasks' rulers have them. wanted (T,): their sums per task.
     """
 
     losses: Tensor
@@ -37,6 +37,7 @@ class RankTable:
     offset: Tensor
     targets: Tensor
     shares: Tensor
+    wanted: Tensor
 
     @cached_property
     def _order(self) -> Tensor:
@@ -55,6 +56,12 @@ class RankTable:
         places = (self.offset[positions] + rank).clamp(0, len(self.targets) - 1)
         return Targets(self.targets[places], self.shares[places])
 
+    def missing(self, rulers: LossRulers) -> Tensor:
+        """(T,) by how much the mean share of the last losses is below that of their targets."""
+        forgotten = self.group >= 0
+        shares = rulers.shares(self.losses).masked_fill(~forgotten, 0.0)
+        return (self.wanted - shares.sum(dim=0)) / forgotten.sum(dim=0).clamp(min=1)
+
 
 def rank_table(
     plan: ForgetPlan, losses: Tensor, targets: Tensor, rulers: LossRulers, device: torch.device
@@ -71,8 +78,10 @@ def rank_table(
         start += len(members.members)
     targets = targets.to(device)
     every = rulers.shares(targets[:, None].expand(-1, plan.forgotten.shape[1]))
-    shares = every.gather(1, columns.to(device)).flatten()
-    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets, shares)
+    columns = columns.to(device)
+    shares = every.gather(1, columns).flatten()
+    wanted = torch.stack([shares[columns[:, 0] == task].sum() for task in range(plan.forgotten.shape[1])])
+    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets, shares, wanted)
 
 
 def forget_distances(losses: Tensor, targets: Targets, divergences: Tensor, rulers: LossRulers) -> Tensor:

@@ -122,6 +122,7 @@ def _as_before(network: nn.Module, original: nn.Module) -> nn.Module:
 
 def _details(plan: ForgetPlan, calibration: Calibration, run: Unlearning, problem: Problem) -> dict[str, Any]:
     """What was calibrated and what the guards did, for the record: JSON-able."""
+    factors = run.forget_factors
     return {
         "goals": [
             {
@@ -131,6 +132,7 @@ def _details(plan: ForgetPlan, calibration: Calibration, run: Unlearning, proble
                 "goal": round(float(calibration.goals[number]), 3),
                 "reliability": round(float(calibration.reliability[number]), 3),
                 "kappa": round(float(calibration.kappas[number]), 3),
+                "forget_factor": round(factors[group.column], 3),
             }
             for number, group in enumerate(plan.groups)
         ],

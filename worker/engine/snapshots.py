@@ -10,6 +10,8 @@ import torch
 from worker.engine.contract import Budget, Monitor, Problem
 
 SECONDS_BETWEEN = 10.0
+FORMAT = 2
+"""Raise it when snapshots hold something else than before: those of older workers are then ignored."""
 
 
 class SnapshotClock:
@@ -40,7 +42,7 @@ class SnapshotClock:
 
 def run_name(method: str, problem: Problem, budget: Budget, seed: int) -> str:
     """What makes two attempts the same run: a digest over method, budget, seed and what is forgotten."""
-    digest = hashlib.sha256(repr((method, seed, budget, problem.recipe, problem.tasks)).encode())
+    digest = hashlib.sha256(repr((FORMAT, method, seed, budget, problem.recipe, problem.tasks)).encode())
     for request in (*problem.forget.requests, *problem.forget.excluded):
         again = ("again",) if request.again else ()
         digest.update(repr((request.reference, request.tasks, *again)).encode())

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from worker.engine.calibration import Calibration
 from worker.engine.contract import Batch
 from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_loss import forget_distances, rank_table
+from worker.engine.forget_weights import ForgetWeights
 from worker.engine.original_answers import OriginalAnswers
 from worker.engine.step_parts import StepCounts, StepPart
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
 
 RETAIN_WEIGHT = 5.0
+WEIGHT_BELOW = 0.25
+"""Of a loss that is below the original's own, beside one that is above it."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,17 @@ class StepLoss:
         self._weights = task_weights(tasks, device)
         self._rulers = calibration.rulers.to(device)
         self._table = rank_table(plan, calibration.losses, calibration.targets, self._rulers, device)
+        self.forget_weights = ForgetWeights(len(tasks), device)
 
     @property
     def last_losses(self) -> Tensor:
         """(F, T), last seen; it may be written to."""
         return self._table.losses
+
+    @property
+    def missing(self) -> Tensor:
+        """(T,) of the targets, as `ForgetWeights` has it."""
+        return self._table.missing(self._rulers)
 
     def aims(self, part: StepPart, batch: Batch) -> Aims:
         """Ask before the network computes the part: what the original needs is then free again. In the
@@ -104,20 +114,20 @@ class StepLoss:
         """
         # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
         # better than the original knew them: for these, staying as they are is enough.
-        # Nor is what is retained taught anything new: any loss but the original's own is one, be it lower.
+        # Nor is what is retained taught much that is new: a loss below the original's own counts, too.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
         losses = instance_losses(self._tasks, outputs, batch)
         far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
             keep, forget = far, self._forget(part.positions, losses, far, counts)
         elif count == 0:
-            keep, forget = (losses - had).abs() + far, None
+            keep, forget = _departed(losses, had, far), None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
             forget = self._forget(part.positions, lost, far_gone, counts)
-            keep = torch.cat([far_gone, (stays - had).abs() + far_kept])
+            keep = torch.cat([far_gone, _departed(stays, had, far_kept)])
         if retained is None:
             return PartLoss(None, forget, None)
         measured = keep / self._rulers.scales
@@ -133,4 +143,10 @@ class StepLoss:
         targets = self._table.look_up(positions, losses.detach())
         distance = forget_distances(losses, targets, divergences, self._rulers)
         staying = self._staying[positions]
-        return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * self._weights
+        weights = self._weights * self.forget_weights.factors
+        return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * weights
+
+
+def _departed(losses: Tensor, had: Tensor, divergences: Tensor) -> Tensor:
+    """(r, T) each → how far what is retained is from where it was: losses and outputs."""
+    return leaky_relu(losses - had, -WEIGHT_BELOW) + divergences

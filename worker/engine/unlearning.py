@@ -19,6 +19,7 @@ from worker.engine.calibration import Calibration
 from worker.engine.contract import Problem
 from worker.engine.descent import adam_rate, check_finite, load_optimizer, optimizer_snapshot
 from worker.engine.forget_groups import ForgetPlan
+from worker.engine.forget_weights import BEGIN
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import PartPulls, Pull, guarded_gradients, pull_of
 from worker.engine.original_answers import OriginalAnswers
@@ -113,6 +114,12 @@ class Unlearning:
         return self._original.passes or self.done * self._retain_stream.batch_size
 
     @property
+    def forget_factors(self) -> list[float]:
+        """(T,) what forgetting weighs by now."""
+        factors: list[float] = self._loss.forget_weights.factors.tolist()
+        return factors
+
+    @property
     def _parameters(self) -> list[nn.Parameter]:
         return [*self._shared, *self._heads]
 
@@ -143,6 +150,7 @@ class Unlearning:
             "basis_passes": self.basis_passes,
             "observed": {str(index): value for index, value in enumerate(self._observed)},
             "losses": self._loss.last_losses,
+            "forget_weights": self._loss.forget_weights.logarithms,
         }
 
     def resume(self, saved: Mapping[str, Any]) -> None:
@@ -159,6 +167,7 @@ class Unlearning:
         self.basis_passes = int(saved["basis_passes"])
         self._observed = _in_order(saved["observed"], self._device)
         self._loss.last_losses.copy_(saved["losses"])
+        self._loss.forget_weights.logarithms.copy_(saved["forget_weights"])
 
     def leave_gradients(self, most: int) -> Tensor:
         """Leave the gradients of this step's loss in the parameters, bent by the guards if they are engaged;
@@ -248,6 +257,10 @@ class Unlearning:
             for slots in self._optimizer.state.values():
                 slots["exp_avg"].zero_()  # the momentum that led out of the region
             self._subspaces = None
+            self._loss.forget_weights.reset()
+            return
+        if self.done >= BEGIN * self.steps:
+            self._loss.forget_weights.ascend(self._loss.missing, INSPECTION / self.steps)
 
     def _engage_guards(self, most: int) -> TaskSubspaces:
         """The other tasks' subspaces, found anew after every violation and every `BASIS_LIFETIME` steps.
