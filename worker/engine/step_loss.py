@@ -20,7 +20,7 @@ from worker.engine.step_parts import StepCounts, StepPart
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
 
 RETAIN_WEIGHT = 5.0
-WEIGHT_BELOW = 0.25
+WEIGHT_BELOW = 0.5
 """Of a loss that is below the original's own, beside one that is above it."""
 
 
