@@ -21,7 +21,6 @@ from worker.engine.supervision import Task, instance_divergences, instance_losse
 
 RETAIN_WEIGHT = 5.0
 WEIGHT_BELOW = 0.5
-"""Of a loss that is below the original's own, beside one that is above it."""
 
 
 @dataclass(frozen=True)
@@ -114,20 +113,19 @@ class StepLoss:
         """
         # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
         # better than the original knew them: for these, staying as they are is enough.
-        # Nor is what is retained taught much that is new: a loss below the original's own counts, too.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
         losses = instance_losses(self._tasks, outputs, batch)
         far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
             keep, forget = far, self._forget(part.positions, losses, far, counts)
         elif count == 0:
-            keep, forget = _departed(losses, had, far), None
+            keep, forget = departures(losses, had, far), None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
             forget = self._forget(part.positions, lost, far_gone, counts)
-            keep = torch.cat([far_gone, _departed(stays, had, far_kept)])
+            keep = torch.cat([far_gone, departures(stays, had, far_kept)])
         if retained is None:
             return PartLoss(None, forget, None)
         measured = keep / self._rulers.scales
@@ -147,6 +145,11 @@ class StepLoss:
         return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * weights
 
 
-def _departed(losses: Tensor, had: Tensor, divergences: Tensor) -> Tensor:
-    """(r, T) each → how far what is retained is from where it was: losses and outputs."""
+def departures(losses: Tensor, had: Tensor, divergences: Tensor) -> Tensor:
+    """(r, T) each → how far what is retained is from where it was, in losses and in outputs.
+
+    A loss below the original's own is a departure, too, or a task that it had not learned to the end would be
+    trained on. It counts `WEIGHT_BELOW`, because noise only ever adds to losses: with both sides alike, each
+    version would end a little above the one before, and a line of requests would lose what is retained.
+    """
     return leaky_relu(losses - had, -WEIGHT_BELOW) + divergences
