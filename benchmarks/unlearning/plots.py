@@ -13,7 +13,7 @@ from benchmarks.unlearning.configurations import NOTHING
 from benchmarks.unlearning.figures import AVERAGE_GAP, DISTANCE, FLOOR_OF, TIME_SHARE, UIS
 from benchmarks.unlearning.grid import OURS
 from benchmarks.unlearning.methods_shown import style, title
-from benchmarks.unlearning.rebound import curve_of
+from benchmarks.unlearning.rebound import curve_of, with_floors
 from benchmarks.unlearning.statistics_of_rows import Row, by_seed, of_method, spread
 
 NOTE_WIDTH = 190
@@ -150,6 +150,12 @@ def _rebound(rows: Sequence[Row], figure: Figure) -> None:
                 range(1, len(curve) + 1), [gap for gap, _ in curve], label=title(method),
                 linewidth=2.5 if method == OURS else 1, linestyle="--" if method == NOTHING else "-",
                 zorder=5 if method == OURS else 3, **style(method).drawn(),
+            )  # fmt: skip
+        if known := with_floors([row for row in rows if row["problem"]["source"] == source]):
+            curve = curve_of(known, retrained=True)
+            axis.plot(
+                range(1, len(curve) + 1), [gap for gap, _ in curve],
+                label="a further retraining, on average", color="black", linestyle=":",
             )  # fmt: skip
         axis.set(xlabel="jobs done", ylabel="first request's forget gap (points)", title=source)
         axis.set_ylim(bottom=0)

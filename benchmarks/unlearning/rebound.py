@@ -35,7 +35,7 @@ def rebounds(rows: Sequence[Row]) -> str:
     body, width = [], 0
     for source in dict.fromkeys(row["problem"]["source"] for row in rows):
         here = [row for row in rows if row["problem"]["source"] == source and row.get("rebound")]
-        known = [row for row in here if "floor" in row["rebound"][0]]
+        known = with_floors(here)
         ends = {
             method: end_of(of_method(here, method)) for method in dict.fromkeys(row["method"] for row in here)
         }
@@ -51,6 +51,11 @@ def rebounds(rows: Sequence[Row]) -> str:
             body.append([source, name, *_cells(end, curve)])
     titles = ["data", "method", "AvgGap", "forget gap", "AUC gap", "retain gap", "test gap"]
     return markdown_table([*titles, *[f"first, after job {step + 1}" for step in range(width)]], body)
+
+
+def with_floors(rows: Sequence[Row]) -> list[Row]:
+    """Those that know what a further retraining would score after each job."""
+    return [row for row in rows if row.get("rebound") and "floor" in row["rebound"][0]]
 
 
 def end_of(rows: Sequence[Row], *, retrained: bool = False) -> SequenceEnd:
