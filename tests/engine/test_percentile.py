@@ -68,7 +68,9 @@ def test_rank_table_equals_a_slow_sort_per_group(seed: int, instances: int, batc
     offset = torch.tensor([[starts.get(int(number), 0) for number in row] for row in group])
     positions = torch.randperm(instances, generator=generator)[:batch]
     now = torch.randint(0, 4, (len(positions), 2), generator=generator).float()
-    found = RankTable(last.clone(), group, offset, targets, -targets, torch.zeros(2)).look_up(positions, now)
+    none = torch.zeros(len(targets), dtype=torch.int64)
+    table = RankTable(last.clone(), group, offset, -targets, none, torch.zeros(2), targets)
+    found = table.look_up(positions, now)
     # Groups span columns here only if numbers repeat; a group's members are those of its column.
     expected_table = last.clone()
     expected_table[positions] = now

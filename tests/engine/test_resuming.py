@@ -50,13 +50,13 @@ def test_a_run_resumed_under_its_guards_ends_with_the_same_bits(
     whole = Recorder()
     expected = run_it(whole)
     steps = [number for number, call in enumerate(whole.calls, 1) if call[2] == "unlearning"]
-    assert len(steps) == expected.steps == 14
+    assert len(steps) == expected.steps
     assert (expected.details["trust_region"]["violations"] > 0) == stressed
     broken = Recorder(interrupt_after=steps[-3])
     with pytest.raises(Interrupted):
         run_it(broken)
     assert broken.saved is not None
-    assert broken.saved["unlearning"]["done"] == 14 - 3
+    assert broken.saved["unlearning"]["done"] == expected.steps - 3
     assert broken.saved["unlearning"]["subspaces"] is not None
     outcome = run_it(Recorder(saved=broken.saved))
     assert same_bits(outcome.network, expected.network)

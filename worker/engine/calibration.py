@@ -29,7 +29,7 @@ from worker.engine.supervision import Task, task_weights, training_loss
 from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_kappa
 
 RETAIN_SAMPLE = 512
-HOLDOUT_SAMPLE = 2048
+HOLDOUT_SAMPLE = 1024
 POOLED_AT_ONCE = 64  # instances whose held outputs are looked at together
 
 
@@ -110,7 +110,7 @@ def calibrate(
     refuse_small_calibration(problem.calibration.present, problem.tasks, plan.forgotten.any(dim=0))
     order = _shuffled(plan.retained.any(dim=1).nonzero().flatten(), seed)
     spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
-    holdout = _shuffled(torch.arange(len(problem.calibration)), seed)[:HOLDOUT_SAMPLE].sort().values
+    holdout = holdout_sample(len(problem.calibration), seed)
 
     def look(
         network: nn.Module, rows: Tensor, note: str, *, held_out: bool = False, keep: bool = False
@@ -298,6 +298,11 @@ def _among(group: ForgetGroup, measured: Measurement) -> Tensor:
     mask = torch.zeros(len(measured.losses), dtype=torch.bool)
     mask[group.members] = True
     return mask
+
+
+def holdout_sample(instances: int, seed: int) -> Tensor:
+    """Rows of the calibration half, all of them if there are no more than `HOLDOUT_SAMPLE`."""
+    return _shuffled(torch.arange(instances), seed)[:HOLDOUT_SAMPLE].sort().values
 
 
 def _shuffled(rows: Tensor, seed: int) -> Tensor:

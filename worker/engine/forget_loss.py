@@ -28,16 +28,18 @@ class RankTable:
     """Last losses and target losses of all forgotten supervision.
 
     losses (F, T): last seen. group (F, T): number of the group that an entry belongs to, −1 if it is not
-    forgotten. offset (F, T): where its group's targets begin in `targets` (Σ n,), ascending per group.
-    shares (Σ n,): those of the targets, as their tasks' rulers have them. wanted (T,): their sums per task.
+    forgotten. offset (F, T): where its group's targets begin in `shares` (Σ n,), ascending per group, which
+    are shares of held-out losses; columns (Σ n,): the tasks that they are of. wanted (T,): their sums per
+    task. targets (Σ n,): the losses at these shares, by rulers that may move.
     """
 
     losses: Tensor
     group: Tensor
     offset: Tensor
-    targets: Tensor
     shares: Tensor
+    columns: Tensor
     wanted: Tensor
+    targets: Tensor
 
     @cached_property
     def _order(self) -> Tensor:
@@ -56,6 +58,9 @@ class RankTable:
         places = (self.offset[positions] + rank).clamp(0, len(self.targets) - 1)
         return Targets(self.targets[places], self.shares[places])
 
+    def aim_by(self, rulers: LossRulers) -> None:
+        self.targets.copy_(rulers.losses(self.shares, self.columns))
+
     def missing(self, rulers: LossRulers) -> Tensor:
         """(T,) by how much the mean share of the last losses is below that of their targets."""
         forgotten = self.group >= 0
@@ -69,19 +74,22 @@ def rank_table(
     """losses (F, T) of the original, copied; targets (Σ n,) as `RankTable` has them, in the groups' order."""
     group = torch.full(plan.forgotten.shape, -1, dtype=torch.int64)
     offset = torch.zeros(plan.forgotten.shape, dtype=torch.int64)
-    columns = torch.zeros(len(targets), 1, dtype=torch.int64)
+    columns = torch.zeros(len(targets), dtype=torch.int64)
     start = 0
     for number, members in enumerate(plan.groups):
         group[members.members, members.column] = number
         offset[members.members, members.column] = start
         columns[start : start + len(members.members)] = members.column
         start += len(members.members)
-    targets = targets.to(device)
+    targets, columns = targets.clone().to(device), columns.to(device)
     every = rulers.shares(targets[:, None].expand(-1, plan.forgotten.shape[1]))
-    columns = columns.to(device)
-    shares = every.gather(1, columns).flatten()
-    wanted = torch.stack([shares[columns[:, 0] == task].sum() for task in range(plan.forgotten.shape[1])])
-    return RankTable(losses.clone().to(device), group.to(device), offset.to(device), targets, shares, wanted)
+    shares = every.gather(1, columns[:, None]).flatten()
+    wanted = torch.stack([shares[columns == task].sum() for task in range(plan.forgotten.shape[1])])
+    table = RankTable(
+        losses.clone().to(device), group.to(device), offset.to(device), shares, columns, wanted, targets
+    )
+    table.aim_by(rulers)
+    return table
 
 
 def forget_distances(losses: Tensor, targets: Targets, divergences: Tensor, rulers: LossRulers) -> Tensor:

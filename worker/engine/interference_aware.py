@@ -10,10 +10,16 @@ from math import ceil
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from worker.engine.calibration import Calibration, CalibrationSettings, calibrate, calibration_passes
-from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
+from worker.engine.calibration import (
+    Calibration,
+    CalibrationSettings,
+    calibrate,
+    calibration_passes,
+    holdout_sample,
+)
+from worker.engine.contract import Budget, Data, Guarantee, Monitor, Outcome, Problem
 from worker.engine.forget_groups import ForgetPlan, plan_forgetting
 from worker.engine.forward import Precision
 from worker.engine.measurement import Measurement, measure
@@ -27,6 +33,8 @@ from worker.engine.unlearning import RETAIN_RATIO, Unlearning, planned_steps
 CHECKS = 20
 # Not earlier: what is retained settles while the rate decays to 0, after the goals are reached.
 EARLIEST_STOP = 0.9
+FOLLOWED_AT = (0.3, 0.5, 0.7, 0.9)
+"""Shares of a run after which held-out losses are looked at again: targets follow them."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,12 @@ class InterferenceAware:
         retain_batch = RETAIN_RATIO * budget.batch_size
         steps = planned_steps(visits, len(plan.rows), batch)
         checks = ceil(CHECKS * (1 - EARLIEST_STOP) + 1) * len(plan.rows)
+        held_out = holdout_sample(len(problem.calibration), seed)
+        followed = sorted({ceil(steps * at) for at in FOLLOWED_AT})
         calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
-        progress = Progress(monitor, calibrating + (batch + retain_batch) * steps + checks)
+        progress = Progress(
+            monitor, calibrating + (batch + retain_batch) * steps + checks + len(followed) * len(held_out)
+        )
         clock = SnapshotClock(monitor, run_name(self.name, problem, budget, seed), self.snapshot_seconds)
         saved = clock.resume() or {}
 
@@ -82,23 +94,29 @@ class InterferenceAware:
             run.resume(saved["unlearning"])
             progress.done += run.done * run.instances_per_step
 
-        def look() -> Measurement:
+        def look(data: Data, rows: Tensor, note: str) -> Measurement:
             return measure(
-                run.network, tasks, problem.train, plan.rows,
-                device=device, progress=progress, note="checking goals", precision=self.precision,
+                run.network, tasks, data, rows,
+                device=device, progress=progress, note=note, precision=self.precision,
             )  # fmt: skip
+
+        def look_at_forgotten() -> Measurement:
+            return look(problem.train, plan.rows, "checking goals")
 
         checked = 0
         while run.done < steps:
             run.step()
             progress.advance(run.instances_per_step, "unlearning")
+            if run.done in followed:
+                run.follow(look(problem.calibration, held_out, "looking at the holdout"))
             if run.done % max(1, steps // CHECKS) == 0 and EARLIEST_STOP * steps <= run.done < steps:
                 checked += 1
-                if run.region.inside and goals_reached(plan, calibration, look()):
+                if run.region.inside and goals_reached(plan, calibration, look_at_forgotten()):
                     break
             clock.offer(lambda: {"calibration": calibration.state(), "unlearning": run.snapshot()})
 
-        found = residuals(plan, calibration, problem.forget.requests, tasks, look())
+        found = residuals(plan, calibration, problem.forget.requests, tasks, look_at_forgotten())
+        looked = sum(at <= run.done for at in followed) * len(held_out)
         progress.advance(progress.total, "unlearned")
         return Outcome(
             network=_as_before(run.network, problem.network),
@@ -106,7 +124,10 @@ class InterferenceAware:
             steps=run.done,
             visits=run.done * batch / len(plan.rows),
             passes=calibration.passes + run.done * run.instances_per_step + run.basis_passes,
-            forward_passes=calibration.forward_passes + (checked + 1) * len(plan.rows) + run.original_passes,
+            forward_passes=calibration.forward_passes
+            + (checked + 1) * len(plan.rows)
+            + run.original_passes
+            + looked,
             residuals=found,
             details=_details(plan, calibration, run, problem),
         )

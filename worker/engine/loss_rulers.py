@@ -1,10 +1,10 @@
 """What one task's losses are measured with, so that tasks of any unit and spread are forgotten alike.
 
-b is the number of instances of a batch, m of held-out ones, T of tasks, K of knots.
+b is the number of instances of a batch, m of held-out ones, n of targets, T of tasks, K of knots.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -38,6 +38,17 @@ class LossRulers:
         low, width = self.knots.gather(1, lower).t(), self._widths.gather(1, lower).t()
         return (lower.t() + ((losses - low) / width).clamp(0, 1)) / (KNOTS - 1)
 
+    def losses(self, shares: Tensor, columns: Tensor) -> Tensor:
+        """(n,) and the tasks (n,) that they are of → (n,): the losses of which `shares` says these."""
+        place = shares.clamp(0, 1) * (KNOTS - 1)
+        lower = place.long().clamp(max=KNOTS - 2)
+        return torch.lerp(self.knots[columns, lower], self.knots[columns, lower + 1], place - lower)
+
+    def moved_to(self, holdout: Tensor, held: Tensor) -> "LossRulers":
+        """The same scales over other held-out losses (m, T) and their mask, on the CPU."""
+        knots = torch.stack([_knots(holdout[mine, task]) for task, mine in enumerate(held.t())])
+        return replace(self, knots=knots.to(self.knots.device))
+
     @cached_property
     def _inner_knots(self) -> Tensor:
         return self.knots[:, 1:-1].contiguous()
@@ -63,7 +74,13 @@ def fit_rulers(retained: Tensor, holdout: Tensor, kept: Tensor, held: Tensor) ->
         typical = after.mean()
         gap = torch.maximum(typical - before.mean(), SMALLEST_GAP * typical.abs())
         scales.append(gap.clamp(min=torch.finfo(gap.dtype).tiny ** 0.5))
-        quantiles = torch.quantile(after.double(), torch.linspace(0, 1, KNOTS, dtype=torch.float64))
-        apart = 1e-6 * (quantiles[-1] - quantiles[0] + quantiles[-1].abs() + 1e-12)
-        knots.append((quantiles + apart * torch.arange(KNOTS)).to(after.dtype))
+        knots.append(_knots(after))
     return LossRulers(torch.stack(scales), torch.stack(knots))
+
+
+def _knots(losses: Tensor) -> Tensor:
+    """(m,) → (K,); of no losses some that mean nothing, and are finite."""
+    losses = losses if len(losses) else torch.ones(1)
+    quantiles = torch.quantile(losses.double(), torch.linspace(0, 1, KNOTS, dtype=torch.float64))
+    apart = 1e-6 * (quantiles[-1] - quantiles[0] + quantiles[-1].abs() + 1e-12)
+    return (quantiles + apart * torch.arange(KNOTS)).to(losses.dtype)

@@ -15,6 +15,7 @@ from worker.engine.contract import Batch
 from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_loss import forget_distances, rank_table
 from worker.engine.forget_weights import ForgetWeights
+from worker.engine.loss_rulers import LossRulers
 from worker.engine.original_answers import OriginalAnswers
 from worker.engine.step_parts import StepCounts, StepPart
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
@@ -68,8 +69,8 @@ class StepLoss:
         self._teacher = calibration.teacher
         self._staying = ~plan.forgotten.to(device)
         self._weights = task_weights(tasks, device)
-        self._rulers = calibration.rulers.to(device)
-        self._table = rank_table(plan, calibration.losses, calibration.targets, self._rulers, device)
+        self.rulers = calibration.rulers.to(device)
+        self._table = rank_table(plan, calibration.losses, calibration.targets, self.rulers, device)
         self.forget_weights = ForgetWeights(len(tasks), device)
 
     @property
@@ -80,7 +81,12 @@ class StepLoss:
     @property
     def missing(self) -> Tensor:
         """(T,) of the targets, as `ForgetWeights` has it."""
-        return self._table.missing(self._rulers)
+        return self._table.missing(self.rulers)
+
+    def measure_with(self, rulers: LossRulers) -> None:
+        """From now on. Targets stay where they are among held-out losses, and move with them."""
+        self.rulers = rulers
+        self._table.aim_by(rulers)
 
     def aims(self, part: StepPart, batch: Batch) -> Aims:
         """Ask before the network computes the part: what the original needs is then free again. In the
@@ -128,7 +134,7 @@ class StepLoss:
             keep = torch.cat([far_gone, departures(stays, had, far_kept)])
         if retained is None:
             return PartLoss(None, forget, None)
-        measured = keep / self._rulers.scales
+        measured = keep / self.rulers.scales
         retain = RETAIN_WEIGHT * training_loss(measured, retained, self._weights, counts.retained)
         if count == total:
             return PartLoss(retain, forget, None)
@@ -139,7 +145,7 @@ class StepLoss:
         """L_f (T,), of losses and divergences (f, T)."""
         positions = positions.to(self._device)
         targets = self._table.look_up(positions, losses.detach())
-        distance = forget_distances(losses, targets, divergences, self._rulers)
+        distance = forget_distances(losses, targets, divergences, self.rulers)
         staying = self._staying[positions]
         weights = self._weights * self.forget_weights.factors
         return distance.masked_fill(staying, 0.0).sum(dim=0) / counts.forget * weights

@@ -7,7 +7,7 @@ of retaining, the rate and the ratio are one setting for everything, chosen on d
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 from typing import Any
 
@@ -22,6 +22,7 @@ from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_weights import BEGIN
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import PartPulls, Pull, guarded_gradients, pull_of
+from worker.engine.measurement import Measurement
 from worker.engine.original_answers import OriginalAnswers
 from worker.engine.parameters import split_parameters
 from worker.engine.room import Room, in_parts, room_to_train
@@ -136,6 +137,10 @@ class Unlearning:
         if self.done % INSPECTION == 0 or self.done == self.steps:
             self._inspect()
 
+    def follow(self, held_out: Measurement) -> None:
+        """Held-out losses of the network as it is now: what is forgotten is to lie among these."""
+        self._loss.measure_with(self._loss.rulers.moved_to(held_out.losses, held_out.present))
+
     def snapshot(self) -> dict[str, Any]:
         """Everything that `resume` needs to go on to the same bits."""
         return {
@@ -150,6 +155,7 @@ class Unlearning:
             "basis_passes": self.basis_passes,
             "observed": {str(index): value for index, value in enumerate(self._observed)},
             "losses": self._loss.last_losses,
+            "knots": self._loss.rulers.knots,
             "forget_weights": self._loss.forget_weights.logarithms,
         }
 
@@ -167,6 +173,7 @@ class Unlearning:
         self.basis_passes = int(saved["basis_passes"])
         self._observed = _in_order(saved["observed"], self._device)
         self._loss.last_losses.copy_(saved["losses"])
+        self._loss.measure_with(replace(self._loss.rulers, knots=saved["knots"].to(self._device)))
         self._loss.forget_weights.logarithms.copy_(saved["forget_weights"])
 
     def leave_gradients(self, most: int) -> Tensor:
