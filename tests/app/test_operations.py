@@ -2,6 +2,7 @@
 
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -153,8 +154,9 @@ async def test_metrics_tell_what_an_operator_is_paged_for(
     assert f"lethe_requests_oldest_seconds{{{where}}}" in told
     found = re.search(rf"lethe_requests_due_days{{{where}}} ([0-9.]+)", told)
     assert found is not None
-    days = float(found[1])
-    assert 29.9 < days <= 30
+    left = datetime.fromisoformat(made["due_at"]) - datetime.now(UTC)  # a month has 28 to 31 days
+    assert float(found[1]) == pytest.approx(left / timedelta(days=1), abs=0.01)
+    assert 27.9 < float(found[1]) <= 31
     assert 'lethe_attempts_last_day{outcome="lease_lost"} 1.0' in told
     assert 'lethe_failures_last_day{code="worker_lost"} 1.0' in told
     assert "worker_error" not in told  # two days ago
