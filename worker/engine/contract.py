@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from worker.engine.sending import send
+
 Guarantee = Literal["exact", "empirical"]
 
 
@@ -56,13 +58,13 @@ class Batch:
     present: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device; on an accelerator the copy is pinned and does not wait."""
+        """The same batch on a device."""
         if device.type == "cpu":
             return self
         return Batch(
-            _move(self.inputs, device),
-            {name: _move(target, device) for name, target in self.targets.items()},
-            _move(self.present, device),
+            send(self.inputs, device),
+            {name: send(target, device) for name, target in self.targets.items()},
+            send(self.present, device),
         )
 
 
@@ -242,12 +244,6 @@ class Silent:
 
     def resume(self) -> Mapping[str, Any] | None:
         return None
-
-
-def _move(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
 
 
 def _mask(instances: int, tasks: int, requests: Sequence[ForgetRequest]) -> Tensor:

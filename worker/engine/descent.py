@@ -14,6 +14,7 @@ from worker.engine.progress import Progress
 from worker.engine.randomness import borrowed_global_generator, derive_seed, seed_global_generators
 from worker.engine.room import Room, in_parts
 from worker.engine.rows import RowStream
+from worker.engine.sending import send
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
 
 INSPECTION = 16
@@ -90,9 +91,12 @@ def descend(
     def backward(rows: Tensor, counts: Tensor | None) -> Tensor:
         batch = data.fetch(rows).to(device)
         losses = instance_losses(tasks, _said(network, batch.inputs, precision), batch)
-        loss = training_loss(losses, retained[rows].to(device), weights, counts)
+        loss = training_loss(losses, send(retained[rows], device), weights, counts)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def counted(rows: Tensor) -> Tensor:
+        return send(retained[rows], device).sum(dim=0).clamp(min=1)
 
     _set_mode(network, descent.training_mode)
     passes = first * stream.batch_size
@@ -104,7 +108,7 @@ def descend(
                 optimizer.zero_grad(set_to_none=True)
                 seed_global_generators(drawn, device)
                 parts = in_parts(chosen, most)
-                counts = retained[chosen].sum(dim=0).clamp(min=1).to(device) if len(parts) > 1 else None
+                counts = counted(chosen) if len(parts) > 1 else None
                 return torch.stack([backward(part, counts) for part in parts]).sum(dim=0)
 
             loss = room.run(attempt)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from worker.engine.contract import Batch, Data
 from worker.engine.forward import Precision, answers
 from worker.engine.room import Room, instances_at_once
+from worker.engine.sending import send
 from worker.engine.supervision import Task, instance_losses
 
 HELD_BYTES = 1 << 26
@@ -48,7 +49,7 @@ class OriginalAnswers:
         """rows (r,) on the CPU: the batch's instances from `first` on, on the device → per task (r, …), and
         losses (r, T), without gradients."""
         if self._place is not None:
-            places = self._place[rows].to(batch.inputs.device)
+            places = send(self._place[rows], batch.inputs.device)
             return {name: values[places] for name, values in self._held.items()}, self._losses[places]
         targets = {name: values[first:] for name, values in batch.targets.items()}
         return self._look(Batch(batch.inputs[first:], targets, batch.present[first:]))

@@ -17,6 +17,7 @@ from worker.engine.forget_loss import forget_distances, rank_table
 from worker.engine.forget_weights import ForgetWeights
 from worker.engine.loss_rulers import LossRulers
 from worker.engine.original_answers import OriginalAnswers
+from worker.engine.sending import send
 from worker.engine.step_parts import StepCounts, StepPart
 from worker.engine.supervision import Task, instance_divergences, instance_losses, task_weights, training_loss
 
@@ -46,10 +47,12 @@ class PartLoss:
 @dataclass(frozen=True)
 class Aims:
     """What divergences are taken from, per task (f + r, …): z^κ of forget instances, then z^O of retained
-    ones; and the original's losses of the latter, (r, T), if there are any."""
+    ones; and the original's losses of the latter, (r, T), if there are any. positions: (f,), the part's, on
+    the device."""
 
     answers: Mapping[str, Tensor]
     losses: Tensor | None
+    positions: Tensor
 
 
 class StepLoss:
@@ -92,16 +95,17 @@ class StepLoss:
         """Ask before the network computes the part: what the original needs is then free again. In the
         outputs' type, on the device, wherever and however the teacher is held."""
         count = len(part.positions)
+        positions = send(part.positions, self._device)
         if count == 0:
-            return Aims(*self._original.of(part.kept, batch, 0))
-        taught = {
-            name: values[part.positions.to(values.device)].to(self._device, torch.float32)
-            for name, values in self._teacher.items()
-        }
+            return Aims(*self._original.of(part.kept, batch, 0), positions)
+        taught = {}
+        for name, values in self._teacher.items():
+            own = part.positions if values.device.type == "cpu" else positions
+            taught[name] = send(values[own], self._device).float()
         if len(part.kept) == 0:
-            return Aims(taught, None)
+            return Aims(taught, None, positions)
         fresh, had = self._original.of(part.kept, batch, count)
-        return Aims({name: torch.cat([taught[name], fresh[name]]) for name in fresh}, had)
+        return Aims({name: torch.cat([taught[name], fresh[name]]) for name in fresh}, had, positions)
 
     def of(
         self,
@@ -123,14 +127,14 @@ class StepLoss:
         losses = instance_losses(self._tasks, outputs, batch)
         far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
-            keep, forget = far, self._forget(part.positions, losses, far, counts)
+            keep, forget = far, self._forget(aims.positions, losses, far, counts)
         elif count == 0:
             keep, forget = departures(losses, had, far), None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
-            forget = self._forget(part.positions, lost, far_gone, counts)
+            forget = self._forget(aims.positions, lost, far_gone, counts)
             keep = torch.cat([far_gone, departures(stays, had, far_kept)])
         if retained is None:
             return PartLoss(None, forget, None)
@@ -143,7 +147,6 @@ class StepLoss:
 
     def _forget(self, positions: Tensor, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
         """L_f (T,), of losses and divergences (f, T)."""
-        positions = positions.to(self._device)
         targets = self._table.look_up(positions, losses.detach())
         distance = forget_distances(losses, targets, divergences, self.rulers)
         staying = self._staying[positions]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-import torch
 from torch import Tensor
 
 from worker.engine.room import in_parts
@@ -49,7 +48,7 @@ def with_places(parts: Sequence[StepPart]) -> Sequence[tuple[StepPart, slice]]:
     return [(part, slice(*place)) for part, place in zip(parts, pairwise(ends), strict=True)]
 
 
-def count_step(retained: Tensor, forget: int, device: torch.device) -> StepCounts:
-    """retained: (f + r, T) bool on the CPU, of the forget instances and then of the retained ones."""
+def count_step(retained: Tensor, forget: int) -> StepCounts:
+    """retained: (f + r, T) bool on the device, of the forget instances and then of the retained ones."""
     whole, kept = retained.sum(dim=0).clamp(min=1), retained[forget:].sum(dim=0).clamp(min=1)
-    return StepCounts(forget, whole.to(device), kept.to(device))
+    return StepCounts(forget, whole, kept)

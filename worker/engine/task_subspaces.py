@@ -25,6 +25,7 @@ from worker.engine.projection import (
     subtract_combination,
 )
 from worker.engine.room import in_parts
+from worker.engine.sending import send
 from worker.engine.supervision import Task, instance_losses
 
 MICROBATCHES = 12
@@ -88,7 +89,7 @@ def estimate_subspaces(
         for part in in_parts(rows, most or len(rows)):
             batch = data.fetch(part).to(device)
             losses = instance_losses(tasks, answers(network, batch.inputs, precision), batch)
-            kept = losses.masked_fill(~retained[part].to(device), 0.0).sum(dim=0)
+            kept = losses.masked_fill(~send(retained[part], device), 0.0).sum(dim=0)
             for index, column in enumerate(needed):
                 last = column == needed[-1]
                 add_gradient(found[index], kept[column], shared, keep_graph=not last)

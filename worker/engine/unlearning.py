@@ -27,6 +27,7 @@ from worker.engine.original_answers import OriginalAnswers
 from worker.engine.parameters import split_parameters
 from worker.engine.room import Room, in_parts, room_to_train
 from worker.engine.rows import RowStream
+from worker.engine.sending import send
 from worker.engine.step_loss import PartLoss, StepLoss
 from worker.engine.step_parts import StepPart, count_step, split_step, with_places
 from worker.engine.supervision import Task, instance_losses
@@ -185,7 +186,8 @@ class Unlearning:
         parts = with_places(split_step(positions, kept, most, apart=guarded))
         rows = torch.cat([self._rows[positions], kept])
         retained = self._retained_rows[rows]
-        counts = count_step(retained, len(positions), self._device)
+        asked = send(retained, self._device)
+        counts = count_step(asked, len(positions))
         self._optimizer.zero_grad(set_to_none=True)
         if len(positions) > most:
             self._rank_before(positions, most)
@@ -199,8 +201,7 @@ class Unlearning:
             outputs = answers(self.network, batch.inputs, self._precision)
             felt = _cut(outputs) if guarded and len(part.positions) else outputs
             keeps = len(part.kept) or bool(retained[mine].any())
-            asked = retained[mine].to(self._device) if keeps else None
-            loss = self._loss.of(part, batch, felt, aims, asked, counts)
+            loss = self._loss.of(part, batch, felt, aims, asked[mine] if keeps else None, counts)
             if loss.seen is not None:
                 observed.append(loss.seen)
             return loss, outputs, felt, retained[mine]
@@ -243,7 +244,7 @@ class Unlearning:
                 losses = instance_losses(
                     self._tasks, answers(self.network, batch.inputs, self._precision), batch
                 )
-            self._loss.last_losses[some.to(self._device)] = losses
+            self._loss.last_losses[send(some, self._device)] = losses
 
     def _rate_factor(self) -> float:
         """Linear warm-up over `WARM_UP` of the steps, then linear decay to 0."""

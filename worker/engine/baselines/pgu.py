@@ -28,6 +28,7 @@ from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 from worker.engine.measurement import measure
 from worker.engine.room import instances_at_once
+from worker.engine.sending import send
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def core_bases(run: Run, share: float) -> dict[str, Tensor]:
 
     with torch.no_grad(), recorded_moments(layers, counted) as moments:
         for rows in torch.split(run.retain_rows, instances_at_once(run.problem.train)):
-            current[:] = [run.retained[rows].to(run.device)]
+            current[:] = [send(run.retained[rows], run.device)]
             run.network(run.problem.train.fetch(rows).to(run.device).inputs)
             run.forward_passes += len(rows)
             run.progress.advance(len(rows), "core space")

@@ -20,6 +20,7 @@ from worker.engine.descent import check_finite, make_optimizer
 from worker.engine.forget_groups import plan_forgetting
 from worker.engine.progress import Progress
 from worker.engine.rows import RowStream
+from worker.engine.sending import send
 from worker.engine.supervision import bind_tasks, instance_losses, task_weights, training_loss
 
 INSPECTION = 8
@@ -93,8 +94,8 @@ class Run:
         return Sample(
             rows,
             self.problem.train.fetch(rows).to(self.device),
-            self.retained[rows].to(self.device),
-            self.forgotten[rows].to(self.device),
+            send(self.retained[rows], self.device),
+            send(self.forgotten[rows], self.device),
         )
 
     def losses(self, sample: Sample) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from worker.engine.baselines.gradients import backward
 from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
+from worker.engine.sending import send
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def importances(run: Run, rows: Tensor, supervision: Tensor, microbatch: int = 1
     for part in parts:
         sample = run.sample(part)
         run.network.zero_grad(set_to_none=True)
-        backward(run.mean(run.losses(sample), supervision[part].to(run.device)))
+        backward(run.mean(run.losses(sample), send(supervision[part], run.device)))
         for total, parameter in zip(sums, parameters, strict=True):
             if parameter.grad is not None:
                 total.addcmul_(parameter.grad, parameter.grad)

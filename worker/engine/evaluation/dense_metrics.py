@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from worker.engine.contract import Batch, Data, TaskSpec
 from worker.engine.progress import Progress
 from worker.engine.room import Room, instances_at_once
+from worker.engine.sending import send
 from worker.engine.tasks.depth import within
 from worker.engine.tasks.normals import cosines
 
@@ -171,7 +172,7 @@ def literature_figures(
             while done < len(rows):
                 batch, outputs = room.run(lambda most, done=done: answer(rows[done : done + most]))  # type: ignore[misc]
                 seen = len(batch.present)
-                kept = counted[done : done + seen].to(device)
+                kept = send(counted[done : done + seen], device)
                 for name, metrics in found.items():
                     mine = kept[:, column[name]]
                     metrics.update(outputs[name][mine], batch.targets[name][mine])

@@ -20,6 +20,7 @@ from worker.engine.progress import Progress
 from worker.engine.randomness import borrowed_global_generator, derive_seed
 from worker.engine.room import instances_at_once
 from worker.engine.rows import RowStream
+from worker.engine.sending import send
 from worker.engine.supervision import Task, instance_losses, task_weights, training_loss
 
 MARGIN = 0.05
@@ -84,7 +85,7 @@ def relearn(
             batch = data.fetch(chosen).to(device)
             optimizer.zero_grad(set_to_none=True)
             losses = instance_losses(tasks, made(batch.inputs), batch)
-            loss = training_loss(losses, forgotten[chosen].to(device), weights)
+            loss = training_loss(losses, send(forgotten[chosen], device), weights)
             check_finite(loss.detach(), "relearning")
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
