@@ -15,7 +15,7 @@ from worker.engine.original_answers import RECURRING
 from worker.engine.supervision import RULER_SAMPLE
 from worker.engine.task_subspaces import MICROBATCHES
 from worker.engine.trust_region import Guards
-from worker.engine.unlearning import RETAIN_RATIO, planned_steps, rate_share
+from worker.engine.unlearning import BASIS_RATIO, RETAIN_RATIO, planned_steps, rate_share
 
 
 def test_cost_is_counted() -> None:
@@ -95,7 +95,7 @@ def test_every_forward_pass_is_counted(guards: Guards, visits: int) -> None:
     assert held == (visits == 4)
     assert seen - (outcome.passes + outcome.forward_passes) in ((0, 1) if held else (0,))
     stepping = outcome.steps * (1 + RETAIN_RATIO) * BUDGET.batch_size
-    bases = MICROBATCHES * BUDGET.batch_size if guards == "always" else 0
+    bases = MICROBATCHES * BASIS_RATIO * RETAIN_RATIO * BUDGET.batch_size if guards == "always" else 0
     assert outcome.passes == 16 + 32 + stepping + bases
 
 

@@ -58,10 +58,13 @@ def test_a_run_resumed_under_its_guards_ends_with_the_same_bits(
     assert broken.saved is not None
     assert broken.saved["unlearning"]["done"] == expected.steps - 3
     assert broken.saved["unlearning"]["subspaces"] is not None
-    outcome = run_it(Recorder(saved=broken.saved))
+    resumed = Recorder(saved=broken.saved)
+    outcome = run_it(resumed)
     assert same_bits(outcome.network, expected.network)
     assert outcome.passes == expected.passes
+    assert outcome.forward_passes == expected.forward_passes
     assert outcome.details == expected.details
+    assert resumed.calls == whole.calls[-len(resumed.calls) :]
 
 
 def test_a_snapshot_of_another_run_is_ignored() -> None:

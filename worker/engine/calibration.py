@@ -30,6 +30,7 @@ from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_ka
 
 RETAIN_SAMPLE = 512
 HOLDOUT_SAMPLE = 1024
+HELD_OUT_PER_TASK = 256
 POOLED_AT_ONCE = 64  # instances whose held outputs are looked at together
 
 
@@ -85,9 +86,10 @@ class Calibration:
         return Calibration(**{**state, "teacher": moved, "rulers": rulers})
 
 
-def calibration_passes(plan: ForgetPlan, holdout: int, settings: CalibrationSettings) -> int:
-    """Instance passes of a calibration, forward-only ones included, for a progress bar's total."""
-    measured = 3 * (len(plan.rows) + settings.kappa_pool) + RETAIN_SAMPLE + 2 * min(holdout, HOLDOUT_SAMPLE)
+def calibration_passes(plan: ForgetPlan, held_out: int, settings: CalibrationSettings) -> int:
+    """Instance passes of a calibration, forward-only ones included, for a progress bar's total. held_out:
+    the rows of its `holdout_sample`."""
+    measured = 3 * (len(plan.rows) + settings.kappa_pool) + RETAIN_SAMPLE + 2 * held_out
     return settings.reference_samples + settings.probe_samples + measured
 
 
@@ -110,7 +112,7 @@ def calibrate(
     refuse_small_calibration(problem.calibration.present, problem.tasks, plan.forgotten.any(dim=0))
     order = _shuffled(plan.retained.any(dim=1).nonzero().flatten(), seed)
     spare = order[-min(settings.kappa_pool, len(order) // 2) :] if len(order) > 1 else order
-    holdout = holdout_sample(len(problem.calibration), seed)
+    holdout = holdout_sample(problem.calibration.present, plan, seed)
 
     def look(
         network: nn.Module, rows: Tensor, note: str, *, held_out: bool = False, keep: bool = False
@@ -300,9 +302,16 @@ def _among(group: ForgetGroup, measured: Measurement) -> Tensor:
     return mask
 
 
-def holdout_sample(instances: int, seed: int) -> Tensor:
-    """Rows of the calibration half, all of them if there are no more than `HOLDOUT_SAMPLE`."""
-    return _shuffled(torch.arange(instances), seed)[:HOLDOUT_SAMPLE].sort().values
+def holdout_sample(present: Tensor, plan: ForgetPlan, seed: int) -> Tensor:
+    """present: (n, T) of the calibration half → rows of it, all of them if there are no more than
+    `HOLDOUT_SAMPLE`. Of a task that is forgotten and seldom labelled, up to `HELD_OUT_PER_TASK` more."""
+    order = _shuffled(torch.arange(len(present)), seed)
+    drawn = [order[:HOLDOUT_SAMPLE]]
+    for column in plan.forgotten.any(dim=0).nonzero().flatten():
+        drawn.append(order[present[order, column]][:HELD_OUT_PER_TASK])
+    chosen = torch.zeros(len(present), dtype=torch.bool)
+    chosen[torch.cat(drawn)] = True
+    return chosen.nonzero().flatten()
 
 
 def _shuffled(rows: Tensor, seed: int) -> Tensor:

@@ -58,7 +58,8 @@ class RankTable:
         places = (self.offset[positions] + rank).clamp(0, len(self.targets) - 1)
         return Targets(self.targets[places], self.shares[places])
 
-    def aim_by(self, rulers: LossRulers) -> None:
+    def move_targets(self, rulers: LossRulers) -> None:
+        """To the losses that have the targets' shares by these rulers."""
         self.targets.copy_(rulers.losses(self.shares, self.columns))
 
     def missing(self, rulers: LossRulers) -> Tensor:
@@ -88,7 +89,7 @@ def rank_table(
     table = RankTable(
         losses.clone().to(device), group.to(device), offset.to(device), shares, columns, wanted, targets
     )
-    table.aim_by(rulers)
+    table.move_targets(rulers)  # as they will be found again when a run is taken up, to the bit
     return table
 
 

@@ -6,7 +6,6 @@ described in docs/engine.md. Guarantee: empirical, that is, measured.
 
 import copy
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from worker.engine.calibration import (
 from worker.engine.contract import Budget, Data, Guarantee, Monitor, Outcome, Problem
 from worker.engine.forget_groups import ForgetPlan, plan_forgetting
 from worker.engine.forward import Precision
+from worker.engine.looks import Looks
 from worker.engine.measurement import Measurement, measure
 from worker.engine.progress import Progress
 from worker.engine.snapshots import SECONDS_BETWEEN, SnapshotClock, run_name
@@ -29,12 +29,6 @@ from worker.engine.stopping import goals_reached, residuals
 from worker.engine.supervision import bind_tasks
 from worker.engine.trust_region import Guards
 from worker.engine.unlearning import RETAIN_RATIO, Unlearning, planned_steps
-
-CHECKS = 20
-# Not earlier: what is retained settles while the rate decays to 0, after the goals are reached.
-EARLIEST_STOP = 0.9
-FOLLOWED_AT = (0.3, 0.5, 0.7, 0.9)
-"""Shares of a run after which held-out losses are looked at again: targets follow them."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +59,16 @@ class InterferenceAware:
         batch = min(budget.batch_size, len(plan.rows))
         retain_batch = RETAIN_RATIO * budget.batch_size
         steps = planned_steps(visits, len(plan.rows), batch)
-        checks = ceil(CHECKS * (1 - EARLIEST_STOP) + 1) * len(plan.rows)
-        held_out = holdout_sample(len(problem.calibration), seed)
-        followed = sorted({ceil(steps * at) for at in FOLLOWED_AT})
-        calibrating = calibration_passes(plan, len(problem.calibration), self.calibration)
+        held_out = holdout_sample(problem.calibration.present, plan, seed)
+        calibrating = calibration_passes(plan, len(held_out), self.calibration)
+        looks = Looks(steps)
+
+        def looked(done: int) -> int:
+            """Forward passes of all looks until `done` steps."""
+            return looks.follows_until(done) * len(held_out) + looks.checks_until(done) * len(plan.rows)
+
         progress = Progress(
-            monitor, calibrating + (batch + retain_batch) * steps + checks + len(followed) * len(held_out)
+            monitor, calibrating + (batch + retain_batch) * steps + looked(steps) + len(plan.rows)
         )
         clock = SnapshotClock(monitor, run_name(self.name, problem, budget, seed), self.snapshot_seconds)
         saved = clock.resume() or {}
@@ -92,7 +90,7 @@ class InterferenceAware:
         )  # fmt: skip
         if "unlearning" in saved:
             run.resume(saved["unlearning"])
-            progress.done += run.done * run.instances_per_step
+            progress.done += run.done * run.instances_per_step + looked(run.done)
 
         def look(data: Data, rows: Tensor, note: str) -> Measurement:
             return measure(
@@ -103,20 +101,18 @@ class InterferenceAware:
         def look_at_forgotten() -> Measurement:
             return look(problem.train, plan.rows, "checking goals")
 
-        checked = 0
         while run.done < steps:
             run.step()
             progress.advance(run.instances_per_step, "unlearning")
-            if run.done in followed:
+            if looks.follows(run.done):
                 run.follow(look(problem.calibration, held_out, "looking at the holdout"))
-            if run.done % max(1, steps // CHECKS) == 0 and EARLIEST_STOP * steps <= run.done < steps:
-                checked += 1
-                if run.region.inside and goals_reached(plan, calibration, look_at_forgotten()):
+            if looks.checks(run.done):
+                reached = goals_reached(plan, calibration, look_at_forgotten())
+                if reached and run.region.inside:
                     break
             clock.offer(lambda: {"calibration": calibration.state(), "unlearning": run.snapshot()})
 
         found = residuals(plan, calibration, problem.forget.requests, tasks, look_at_forgotten())
-        looked = sum(at <= run.done for at in followed) * len(held_out)
         progress.advance(progress.total, "unlearned")
         return Outcome(
             network=_as_before(run.network, problem.network),
@@ -125,9 +121,9 @@ class InterferenceAware:
             visits=run.done * batch / len(plan.rows),
             passes=calibration.passes + run.done * run.instances_per_step + run.basis_passes,
             forward_passes=calibration.forward_passes
-            + (checked + 1) * len(plan.rows)
             + run.original_passes
-            + looked,
+            + looked(run.done)
+            + len(plan.rows),
             residuals=found,
             details=_details(plan, calibration, run, problem),
         )

@@ -18,7 +18,9 @@ SMALLEST_GAP = 0.25
 @dataclass(frozen=True)
 class LossRulers:
     """scales (T,): how much each task's loss has to give, held-out minus retained loss of the original.
-    knots (T, K), strictly ascending: quantiles of its held-out losses, at even shares from 0 to 1."""
+    knots (T, K), strictly ascending: quantiles of its held-out losses, at even shares from 0 to 1; the
+    original's at first, then those of a network that they were `moved_to`. Between the last two knots lies a
+    thirty-second of the held-out losses: shares there, and losses at them, are rough."""
 
     scales: Tensor
     knots: Tensor

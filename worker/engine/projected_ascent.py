@@ -28,7 +28,7 @@ from worker.engine.baselines.run import Run
 from worker.engine.contract import Budget, Guarantee, Monitor, Outcome, Problem
 from worker.engine.orthogonalization import orthogonalize
 from worker.engine.projection import project_out
-from worker.engine.task_subspaces import MICROBATCHES, estimate_subspaces
+from worker.engine.task_subspaces import estimate_subspaces
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ProjectedAscentSettings:
     project: bool = True
     orthogonalize: bool = True
     beta: float = 0.95
-    microbatches: int = MICROBATCHES
+    microbatches: int = 12
     basis_lifetime: int = 50
     pace: Pace = field(default_factory=lambda: Pace(epochs=5, rate=0.3))
 

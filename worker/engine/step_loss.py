@@ -86,10 +86,10 @@ class StepLoss:
         """(T,) of the targets, as `ForgetWeights` has it."""
         return self._table.missing(self.rulers)
 
-    def measure_with(self, rulers: LossRulers) -> None:
-        """From now on. Targets stay where they are among held-out losses, and move with them."""
+    def move_targets(self, rulers: LossRulers) -> None:
+        """Measure by these rulers from now on. Targets keep their places among held-out losses."""
         self.rulers = rulers
-        self._table.aim_by(rulers)
+        self._table.move_targets(rulers)
 
     def aims(self, part: StepPart, batch: Batch) -> Aims:
         """Ask before the network computes the part: what the original needs is then free again. In the

@@ -28,7 +28,8 @@ from worker.engine.room import in_parts
 from worker.engine.sending import send
 from worker.engine.supervision import Task, instance_losses
 
-MICROBATCHES = 12
+MICROBATCHES = 4
+"""Few, and large ones: a step walks over as many directions as they leave."""
 HELD_IN_FULL = 1 << 22
 """Of more shared parameters than these, gradients and basis are held in bfloat16: half the room, and an
 update that stays out of what they span but for half a percent."""

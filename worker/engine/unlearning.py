@@ -1,8 +1,9 @@
 """The unlearning loop: a copy of the original, moved until the request looks like data it never saw.
 
 Per step, up to `Budget.batch_size` forget instances and always `RETAIN_RATIO` times that many retained ones:
-a request of one instance must not be answered by gradients over two. F forget instances, T tasks. The weight
-of retaining, the rate and the ratio are one setting for everything, chosen on development seeds.
+a request of one instance must not be answered by gradients over two. What a task's gradients span is found
+from microbatches of `BASIS_RATIO` times as many again. F forget instances, T tasks. The weight of retaining,
+the rate and the ratios are one setting for everything, chosen on development seeds.
 """
 
 import copy
@@ -22,6 +23,7 @@ from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_weights import BEGIN
 from worker.engine.forward import Precision, answers
 from worker.engine.guards import PartPulls, Pull, guarded_gradients, pull_of
+from worker.engine.loss_rulers import LossRulers
 from worker.engine.measurement import Measurement
 from worker.engine.original_answers import OriginalAnswers
 from worker.engine.parameters import split_parameters
@@ -43,6 +45,7 @@ MEAN_RATE_FACTOR = 0.5
 INSPECTION = 4
 BASIS_LIFETIME = 100
 RETAIN_RATIO = 2
+BASIS_RATIO = 3
 
 Outputs = Mapping[str, Tensor]
 
@@ -93,11 +96,12 @@ class Unlearning:
         self._forget_stream = RowStream(torch.arange(len(plan.rows)), batch_size, seed=seed, label="forget")
         pool = plan.retained.any(dim=1).nonzero().flatten()
         self._retain_stream = RowStream(pool, retain_batch_size, seed=seed, label="retain")
-        self._basis_stream = RowStream(pool, retain_batch_size // RETAIN_RATIO, seed=seed, label="basis")
+        self._basis_stream = RowStream(pool, BASIS_RATIO * retain_batch_size, seed=seed, label="basis")
         draws = steps * self._retain_stream.batch_size
         self._anchor = Anchor(self.network, original, steps=steps, draws=draws, pool=len(pool))
         self._original = OriginalAnswers(original, tasks, self._data, pool, draws, device, precision)
         self._loss = StepLoss(plan, tasks, calibration, self._original, device)
+        self._kept_rulers = self._loss.rulers
 
     @property
     def instances_per_step(self) -> int:
@@ -139,8 +143,10 @@ class Unlearning:
             self._inspect()
 
     def follow(self, held_out: Measurement) -> None:
-        """Held-out losses of the network as it is now: what is forgotten is to lie among these."""
-        self._loss.measure_with(self._loss.rulers.moved_to(held_out.losses, held_out.present))
+        """Held-out losses of the network as it is now: what is forgotten is to lie among these.
+        Raises `Refused("loss_not_finite")`."""
+        check_finite(held_out.losses.masked_fill(~held_out.present, 0.0).sum(), "unlearning, on the holdout")
+        self._loss.move_targets(self._loss.rulers.moved_to(held_out.losses, held_out.present))
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that `resume` needs to go on to the same bits."""
@@ -157,6 +163,7 @@ class Unlearning:
             "observed": {str(index): value for index, value in enumerate(self._observed)},
             "losses": self._loss.last_losses,
             "knots": self._loss.rulers.knots,
+            "kept_knots": self._kept_rulers.knots,
             "forget_weights": self._loss.forget_weights.logarithms,
         }
 
@@ -174,8 +181,12 @@ class Unlearning:
         self.basis_passes = int(saved["basis_passes"])
         self._observed = _in_order(saved["observed"], self._device)
         self._loss.last_losses.copy_(saved["losses"])
-        self._loss.measure_with(replace(self._loss.rulers, knots=saved["knots"].to(self._device)))
+        self._loss.move_targets(self._rulers_with(saved["knots"]))
+        self._kept_rulers = self._rulers_with(saved["kept_knots"])
         self._loss.forget_weights.logarithms.copy_(saved["forget_weights"])
+
+    def _rulers_with(self, knots: Tensor) -> LossRulers:
+        return replace(self._loss.rulers, knots=knots.to(self._device))
 
     def leave_gradients(self, most: int) -> Tensor:
         """Leave the gradients of this step's loss in the parameters, bent by the guards if they are engaged;
@@ -259,12 +270,14 @@ class Unlearning:
         self.region, verdict = self.region.observe(observed)
         if verdict == "snapshot":
             torch._foreach_copy_(self._kept, [parameter.detach() for parameter in self._parameters])
+            self._kept_rulers = self._loss.rulers
         elif verdict == "restore":
             with torch.no_grad():
                 torch._foreach_copy_([*self._parameters], self._kept)
             for slots in self._optimizer.state.values():
                 slots["exp_avg"].zero_()  # the momentum that led out of the region
             self._subspaces = None
+            self._loss.move_targets(self._kept_rulers)
             self._loss.forget_weights.reset()
             return
         if self.done >= BEGIN * self.steps:
