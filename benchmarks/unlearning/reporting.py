@@ -151,11 +151,31 @@ def _base(rows: Sequence[Row]) -> str:
         parts.append(
             f"### By {title}, beside retraining\n\n" + against_retraining(groups, rows, figure, places)
         )
+    sources, scopes = _by_source(rows)
+    parts.append("## Per data set\n\nThe same comparisons, random and clustered requests together.\n")
+    for title, figure, places in MEASURES:
+        parts.append(f"### By {title}, per data set\n\n" + against_strongest(scopes, rows, figure, places))
+    for title, figure, places in GAPS:
+        parts.append(
+            f"### By {title}, beside retraining, per data set\n\n"
+            + against_retraining(scopes, rows, figure, places)
+        )
     parts += [
         f"## {name.capitalize()}\n\n" + tables.comparison(group)
-        for name, group in {**groups, "all of them": rows}.items()
+        for name, group in {**groups, **sources, "all of them": rows}.items()
     ]
     return "\n".join(parts)
+
+
+def _by_source(rows: Sequence[Row]) -> tuple[Mapping[str, Sequence[Row]], Mapping[str, Sequence[Row]]]:
+    """By data set; and by data set and full, partial or mixed."""
+    sources: dict[str, list[Row]] = {}
+    scopes: dict[str, list[Row]] = {}
+    for row in rows:
+        source = row["problem"]["source"]
+        sources.setdefault(f"{source}, everything", []).append(row)
+        scopes.setdefault(f"{source}, {tables.kind(row)}", []).append(row)
+    return sources, scopes
 
 
 def _groups(rows: Sequence[Row]) -> Mapping[str, Sequence[Row]]:

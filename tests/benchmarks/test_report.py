@@ -269,6 +269,28 @@ def test_what_was_varied_is_compared_setting_by_setting(tmp_path: Path) -> None:
     assert "**Not below: digits, clustered, 10%.**" in told
 
 
+def test_data_sets_are_compared_as_a_whole_too(tmp_path: Path) -> None:
+    rows = FinishedRows(tmp_path / "rows.jsonl")
+    for job in AXES["base"](SCALE):
+        behind = job.method == "scrub" and job.request.scope != "full"
+        rows.append(_row(job, average_gap=1.0 if behind else 2.0 if job.method == OURS else 3.0))
+    text = write_report(rows, Chosen({}), tmp_path).read_text()
+    told = text.split("### By AvgGap, per data set")[1].split("###")[0]
+    assert "in 1 of 2 groups" in told
+    assert "**Not below: digits, partial.**" in told
+    assert "## Digits, everything" in text
+
+
+def test_aimed_at_the_holdout_retraining_is_told_beside(tmp_path: Path) -> None:
+    rows = FinishedRows(tmp_path / "rows.jsonl")
+    for job in AXES["base"](SCALE):
+        rows.append(_row(job, uis=3.0 if job.method == OURS else 4.0))
+    for job in AXES["aim"](SCALE):
+        rows.append(_row(job, uis=2.0))
+    told = write_report(rows, Chosen({}), tmp_path).read_text().split("## Aimed at the holdout")[1]
+    assert "| digits, full | salun | 4.0 | 5.0 ± 0.0 (+25%) | 3.0 ± 0.0 (-25%) | 2.0 ± 0.0 (-50%) |" in told
+
+
 def test_networks_of_several_processors_are_told(tmp_path: Path) -> None:
     rows = FinishedRows(tmp_path / "rows.jsonl")
     for number, job in enumerate(AXES["base"](SCALE)):
