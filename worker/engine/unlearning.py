@@ -145,7 +145,7 @@ class Unlearning:
     def follow(self, held_out: Measurement) -> None:
         """Held-out losses of the network as it is now: what is forgotten is to lie among these.
         Raises `Refused("loss_not_finite")`."""
-        check_finite(held_out.losses.masked_fill(~held_out.present, 0.0).sum(), "unlearning, on the holdout")
+        check_finite(held_out.losses.masked_fill(~held_out.present, 0.0).sum(), "unlearning")
         self._loss.move_targets(self._loss.rulers.moved_to(held_out.losses, held_out.present))
 
     def snapshot(self) -> dict[str, Any]:
