@@ -151,7 +151,7 @@ def _base(rows: Sequence[Row]) -> str:
         parts.append(
             f"### By {title}, beside retraining\n\n" + against_retraining(groups, rows, figure, places)
         )
-    sources, scopes = _by_source(rows)
+    scopes, sources = _settings(rows, tables.kind), _settings(rows, lambda row: "everything")
     parts.append("## Per data set\n\nThe same comparisons, random and clustered requests together.\n")
     for title, figure, places in MEASURES:
         parts.append(f"### By {title}, per data set\n\n" + against_strongest(scopes, rows, figure, places))
@@ -165,17 +165,6 @@ def _base(rows: Sequence[Row]) -> str:
         for name, group in {**groups, **sources, "all of them": rows}.items()
     ]
     return "\n".join(parts)
-
-
-def _by_source(rows: Sequence[Row]) -> tuple[Mapping[str, Sequence[Row]], Mapping[str, Sequence[Row]]]:
-    """By data set; and by data set and full, partial or mixed."""
-    sources: dict[str, list[Row]] = {}
-    scopes: dict[str, list[Row]] = {}
-    for row in rows:
-        source = row["problem"]["source"]
-        sources.setdefault(f"{source}, everything", []).append(row)
-        scopes.setdefault(f"{source}, {tables.kind(row)}", []).append(row)
-    return sources, scopes
 
 
 def _groups(rows: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
