@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.unlearning.chosen import Chosen, read_chosen
+from benchmarks.unlearning.comparing import comparison
 from benchmarks.unlearning.configurations import compared_methods
 from benchmarks.unlearning.finished_rows import FinishedRows
-from benchmarks.unlearning.grid import AXES, Scale
+from benchmarks.unlearning.grid import AXES, OURS, Scale
 from benchmarks.unlearning.jobs import Job
 from benchmarks.unlearning.memorised import dense_figures, memorised
 from benchmarks.unlearning.reporting import write_report
@@ -124,6 +125,14 @@ def report(results: ResultsOption = RESULTS) -> None:
         FinishedRows(results / "rows.jsonl"), read_chosen(results / "configurations.json"), results
     )
     console.print(f"{file}")
+
+
+@application.command()
+def compare(before: Path, after: Path, method: str = OURS) -> None:
+    """Print what a change did: two versions' rows, each `run` into a folder of its own (--results), on the
+    same seeds. Development seeds are those from 1000 on."""
+    rows = [FinishedRows(folder / "rows.jsonl") for folder in (before, after)]
+    console.print(comparison(*rows, method), markup=False, highlight=False, soft_wrap=True)
 
 
 def _scale(

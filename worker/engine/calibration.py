@@ -27,6 +27,7 @@ from worker.engine.room import room_to_train
 from worker.engine.snapshots import SnapshotClock
 from worker.engine.supervision import Task, task_weights, training_loss
 from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_kappa
+from worker.engine.unnamed_labels import unnamed_targets
 
 RETAIN_SAMPLE = 512
 HOLDOUT_SAMPLE = 1024
@@ -56,6 +57,7 @@ class Calibration:
     group's ascending.
 
     teacher: per task (F, width), z^κ where forgotten and z^O elsewhere. losses: (F, T) of the original.
+    unnamed: (F, T), where the losses of labels are to end that are kept, those of the original elsewhere.
     spread: (T,) standard deviation of a held-out score, in points. holdout: (T,) held-out instances.
     """
 
@@ -65,6 +67,7 @@ class Calibration:
     targets: Tensor
     teacher: Mapping[str, Tensor]
     losses: Tensor
+    unnamed: Tensor
     spread: Tensor
     holdout: Tensor
     rulers: LossRulers
@@ -89,7 +92,8 @@ class Calibration:
 def calibration_passes(plan: ForgetPlan, held_out: int, settings: CalibrationSettings) -> int:
     """Instance passes of a calibration, forward-only ones included, for a progress bar's total. held_out:
     the rows of its `holdout_sample`."""
-    measured = 3 * (len(plan.rows) + settings.kappa_pool) + RETAIN_SAMPLE + 2 * held_out
+    retained = RETAIN_SAMPLE * (2 if bool(plan.unnamed.any()) else 1)
+    measured = 3 * (len(plan.rows) + settings.kappa_pool) + retained + 2 * held_out
     return settings.reference_samples + settings.probe_samples + measured
 
 
@@ -154,6 +158,14 @@ def calibrate(
     drifted_spare = look(networks["reference"], spare, "reference on spare instances", keep=True)
     unseen = look(networks["probe"], plan.rows, "probe on the forget set")
     unseen_holdout = look(networks["probe"], holdout, "probe on the holdout", held_out=True)
+    learned = plan.unnamed & torch.isin(plan.rows, pools["probe"][: settings.probe_samples])[:, None]
+    unnamed, compared = own.losses, 0
+    if bool(learned.any()):
+        beside = look(networks["probe"], kept, "probe on retained instances")
+        unnamed = unnamed_targets(
+            learned, own.losses, unseen.losses, plan.retained[kept], own_retained.losses, beside.losses
+        )
+        compared = len(kept)
 
     teacher = {name: values.clone() for name, values in own.outputs.items()}
     goals, weights, kappas, targets = [], [], [], []
@@ -191,6 +203,7 @@ def calibrate(
         targets=torch.cat(targets),
         teacher=teacher,
         losses=own.losses,
+        unnamed=unnamed,
         spread=torch.stack([scores.std() * 100 for scores in held_scores]),
         holdout=torch.tensor([len(scores) for scores in held_scores]),
         rulers=fit_rulers(
@@ -199,7 +212,7 @@ def calibrate(
         retain_loss=float(training_loss(own_retained.losses, plan.retained[kept], weight_of)),
         holdout_loss=float(training_loss(own_holdout.losses, own_holdout.present, weight_of)),
         passes=passes,
-        forward_passes=3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + len(kept),
+        forward_passes=3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + len(kept) + compared,
     )
 
 

@@ -32,6 +32,11 @@ class ForgetPlan:
     retained: Tensor
     groups: tuple[ForgetGroup, ...]
 
+    @property
+    def unnamed(self) -> Tensor:
+        """(F, T) labels that these instances keep."""
+        return self.retained[self.rows]
+
 
 def plan_forgetting(forget: ForgetSet, present: Tensor, specs: tuple[TaskSpec, ...]) -> ForgetPlan:
     """present (N, T). Supervision that does not exist, or was forgotten before, is not forgotten again.

@@ -10,7 +10,7 @@ import torch
 from worker.engine.contract import Budget, Monitor, Problem
 
 SECONDS_BETWEEN = 10.0
-FORMAT = 4
+FORMAT = 5
 """Raise it when snapshots hold something else than before: those of older workers are then ignored."""
 
 

@@ -71,6 +71,7 @@ class StepLoss:
         self._original = original
         self._teacher = calibration.teacher
         self._staying = ~plan.forgotten.to(device)
+        self._unnamed = calibration.unnamed.to(device) if bool(plan.unnamed.any()) else None
         self._weights = task_weights(tasks, device)
         self.rulers = calibration.rulers.to(device)
         self._table = rank_table(plan, calibration.losses, calibration.targets, self.rulers, device)
@@ -121,21 +122,19 @@ class StepLoss:
 
         Retained supervision of the forget instances counts as retained: their un-named tasks.
         """
-        # Visited as often as what is forgotten, the un-named labels of the same instances would be learned
-        # better than the original knew them: for these, staying as they are is enough.
         count, total = len(part.positions), len(part.positions) + len(part.kept)
         losses = instance_losses(self._tasks, outputs, batch)
         far, had = instance_divergences(self._tasks, outputs, aims.answers), aims.losses
         if had is None:
-            keep, forget = far, self._forget(aims.positions, losses, far, counts)
+            keep, forget = self._left(aims, losses, far), self._forget(aims, losses, far, counts)
         elif count == 0:
             keep, forget = departures(losses, had, far), None
         else:
             sides = [count, total - count]
             lost, stays = torch.split(losses, sides)
             far_gone, far_kept = torch.split(far, sides)
-            forget = self._forget(aims.positions, lost, far_gone, counts)
-            keep = torch.cat([far_gone, departures(stays, had, far_kept)])
+            forget = self._forget(aims, lost, far_gone, counts)
+            keep = torch.cat([self._left(aims, lost, far_gone), departures(stays, had, far_kept)])
         if retained is None:
             return PartLoss(None, forget, None)
         measured = keep / self.rulers.scales
@@ -145,8 +144,16 @@ class StepLoss:
         bare = losses.detach()[count:]
         return PartLoss(retain, forget, training_loss(bare, retained[count:], self._weights, counts.observed))
 
-    def _forget(self, positions: Tensor, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
+    def _left(self, aims: Aims, losses: Tensor, divergences: Tensor) -> Tensor:
+        """(f, T), of losses and divergences (f, T): how far labels that forget instances keep are from where
+        they are to end, and their outputs from where they were."""
+        if self._unnamed is None:
+            return divergences
+        return (losses - self._unnamed[aims.positions]).abs() + divergences
+
+    def _forget(self, aims: Aims, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:
         """L_f (T,), of losses and divergences (f, T)."""
+        positions = aims.positions
         targets = self._table.look_up(positions, losses.detach())
         distance = forget_distances(losses, targets, divergences, self.rulers)
         staying = self._staying[positions]
