@@ -10,8 +10,8 @@ COMPARED = ("AvgGap", "AUC gap", "forget gap", "un-named gap", "retain gap", "UI
 
 
 def comparison(before: Iterable[Row], after: Iterable[Row], method: str) -> str:
-    """A table per data set. Rows are the kinds of request that both versions have finished. Cells are before →
-    after, what a further retraining would have, and the paired difference with its 95 % interval.
+    """A table per data set; rows are the kinds of request that both versions have finished. Cells: before →
+    after (what a further retraining would have): the paired difference, with its 95 % interval.
     """
     first, second = _by_kind(of_method(before, method)), _by_kind(of_method(after, method))
     kinds = [kind for kind in first if kind in second]

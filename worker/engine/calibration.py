@@ -4,35 +4,31 @@ Calibrated on the calibration half of the holdout, a reference E and a probe P, 
 with the training data. G is the number of forget groups, F of forget instances, T of tasks.
 """
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from worker.engine.companions import Companion, Lesson, train_companions
 from worker.engine.contract import Problem
 from worker.engine.data.holdout import refuse_small_calibration
-from worker.engine.descent import Descent, Restart, adam_rate, check_finite, descend
-from worker.engine.forget_groups import ForgetGroup, ForgetPlan
+from worker.engine.descent import check_finite
+from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forward import Precision
+from worker.engine.group_goals import Seen, goal_of, teach
 from worker.engine.loss_rulers import LossRulers, fit_rulers
 from worker.engine.measurement import Measurement, measure
-from worker.engine.percentile import percentiles, reliability, target_losses
-from worker.engine.probe import shrink_and_perturb
 from worker.engine.progress import Progress
 from worker.engine.randomness import derived_generator
-from worker.engine.room import room_to_train
 from worker.engine.snapshots import SnapshotClock
 from worker.engine.supervision import Task, task_weights, training_loss
-from worker.engine.teacher import KAPPAS, extrapolate, scores_along, smallest_kappa
 from worker.engine.unnamed_labels import unnamed_targets
 
 RETAIN_SAMPLE = 512
 HOLDOUT_SAMPLE = 1024
 HELD_OUT_PER_TASK = 256
-POOLED_AT_ONCE = 64  # instances whose held outputs are looked at together
 
 
 @dataclass(frozen=True)
@@ -132,75 +128,55 @@ def calibrate(
     own_holdout = look(original, holdout, "original on the holdout", held_out=True)
     kept = order[:RETAIN_SAMPLE]
     own_retained = look(original, kept, "original on retained instances")
-    for seen, where in ((own, "the forget set"), (own_holdout, "the holdout"), (own_retained, "the rest")):
-        check_finite(seen.losses.masked_fill(~seen.present, 0.0).sum(), f"the original on {where}")
+    for said, where in ((own, "the forget set"), (own_holdout, "the holdout"), (own_retained, "the rest")):
+        check_finite(said.losses.masked_fill(~said.present, 0.0).sum(), f"the original on {where}")
 
-    pools = {"reference": order[: max(1, len(order) - len(spare))], "probe": order}
-    networks: dict[str, nn.Module] = {}
-    passes = 0
-    finished: dict[str, Any] = {}
-    for name in ("reference", "probe"):
-        network, cost = _train_companion(
-            name, original, problem, plan, tasks, pools[name], settings,
-            seed=seed, device=device, progress=progress,
-            restart=Restart(saved.get(name), _offering(clock, name, dict(finished))), precision=precision,
-        )  # fmt: skip
-        network.to("cpu")  # until it is looked at: the next one is trained in the meantime
-        finished[name] = {
-            "step": cost,  # passes, no fewer than steps: nothing is left to do
-            "network": dict(network.state_dict()),
-            "optimizer": {},
-        }
-        networks[name] = network
-        passes += cost
-
-    drifted = look(networks["reference"], plan.rows, "reference on the forget set", keep=True)
-    drifted_spare = look(networks["reference"], spare, "reference on spare instances", keep=True)
-    unseen = look(networks["probe"], plan.rows, "probe on the forget set")
-    unseen_holdout = look(networks["probe"], holdout, "probe on the holdout", held_out=True)
-    learned = plan.unnamed & torch.isin(plan.rows, pools["probe"][: settings.probe_samples])[:, None]
+    lessons: dict[Companion, Lesson] = {
+        "reference": Lesson(
+            order[: max(1, len(order) - len(spare))], settings.reference_samples, settings.reference_batch
+        ),
+        "probe": Lesson(order, settings.probe_samples, settings.probe_batch),
+    }
+    networks, passes = train_companions(
+        original, problem, plan, tasks, lessons,
+        seed=seed, device=device, progress=progress, clock=clock, saved=saved, precision=precision,
+    )  # fmt: skip
+    reference, probe = networks["reference"], networks["probe"]
+    seen = Seen(
+        spare=spare,
+        own=own,
+        own_spare=own_spare,
+        own_holdout=own_holdout,
+        drifted=look(reference, plan.rows, "reference on the forget set", keep=True),
+        drifted_spare=look(reference, spare, "reference on spare instances", keep=True),
+        unseen=look(probe, plan.rows, "probe on the forget set"),
+        unseen_holdout=look(probe, holdout, "probe on the holdout", held_out=True),
+    )
+    learned = plan.unnamed & torch.isin(plan.rows, lessons["probe"].rows)[:, None]
     unnamed, compared = own.losses, 0
     if bool(learned.any()):
-        beside = look(networks["probe"], kept, "probe on retained instances")
+        beside = look(probe, kept, "probe on retained instances")
         unnamed = unnamed_targets(
-            learned, own.losses, unseen.losses, plan.retained[kept], own_retained.losses, beside.losses
+            learned, own.losses, seen.unseen.losses, plan.retained[kept], own_retained.losses, beside.losses
         )
         compared = len(kept)
 
+    believed, pool = settings.aim == "retraining", settings.kappa_pool
     teacher = {name: values.clone() for name, values in own.outputs.items()}
-    goals, weights, kappas, targets = [], [], [], []
+    goals = []
     for group in plan.groups:
-        task, column = tasks[group.column], group.column
-        held = own_holdout.present[:, column]
-        percentile = percentiles(unseen.losses[group.members, column], unseen_holdout.losses[held, column])
-        weight = (
-            reliability(own_holdout.losses[held, column], unseen_holdout.losses[held, column])
-            if settings.aim == "retraining"
-            else 0.0
-        )
-        typical = own_holdout.points(column)
-        shift = unseen.points(column, _among(group, unseen)) - unseen_holdout.points(column)
-        goal = min(100.0, max(0.0, typical + weight * shift))
-        kappa = _pooled_kappa(
-            task, group, plan, problem, spare, goal, typical,
-            own, own_spare, drifted, drifted_spare, settings.kappa_pool,
-        )  # fmt: skip
-        for members in torch.split(group.members, POOLED_AT_ONCE):
-            places = members.to(teacher[task.name].device)
-            before, after = own.outputs[task.name][places], drifted.outputs[task.name][places]
-            teacher[task.name][places] = extrapolate(before.float(), after.float(), kappa).to(before.dtype)
+        task = tasks[group.column]
+        goal = goal_of(group, task, plan, problem.train, seen, pool=pool, believed=believed)
+        teach(teacher, group, task, seen, goal.kappa)
         goals.append(goal)
-        weights.append(weight)
-        kappas.append(kappa)
-        targets.append(target_losses(percentile, own_holdout.losses[held, column], weight))
 
     weight_of = task_weights(tasks, torch.device("cpu"))
     held_scores = [own_holdout.scores[own_holdout.present[:, c], c] for c in range(len(tasks))]
     return Calibration(
-        goals=torch.tensor(goals, dtype=torch.float64),
-        reliability=torch.tensor(weights, dtype=torch.float64),
-        kappas=torch.tensor(kappas, dtype=torch.float64),
-        targets=torch.cat(targets),
+        goals=torch.tensor([goal.metric for goal in goals], dtype=torch.float64),
+        reliability=torch.tensor([goal.reliability for goal in goals], dtype=torch.float64),
+        kappas=torch.tensor([goal.kappa for goal in goals], dtype=torch.float64),
+        targets=torch.cat([goal.targets for goal in goals]),
         teacher=teacher,
         losses=own.losses,
         unnamed=unnamed,
@@ -214,105 +190,6 @@ def calibrate(
         passes=passes,
         forward_passes=3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + len(kept) + compared,
     )
-
-
-def _train_companion(
-    name: str,
-    original: nn.Module,
-    problem: Problem,
-    plan: ForgetPlan,
-    tasks: tuple[Task, ...],
-    pool: Tensor,
-    settings: CalibrationSettings,
-    *,
-    seed: int,
-    device: torch.device,
-    progress: Progress,
-    restart: Restart,
-    precision: Precision,
-) -> tuple[nn.Module, int]:
-    """The reference E (a copy of O that learns on) or the probe P, trained on `pool` rows of R."""
-    reference = name == "reference"
-    samples = settings.reference_samples if reference else settings.probe_samples
-    batch = settings.reference_batch if reference else settings.probe_batch
-    if reference:
-        network = copy.deepcopy(original)
-    else:
-        network = shrink_and_perturb(problem.network, problem.build, seed=seed).to(device)
-    for parameter, registered in zip(network.parameters(), problem.network.parameters(), strict=True):
-        parameter.requires_grad_(registered.requires_grad)
-    sample = torch.zeros_like(plan.retained)
-    sample[pool[:samples]] = plan.retained[pool[:samples]]
-    passes = descend(
-        network,
-        tasks,
-        problem.train,
-        sample,
-        Descent(
-            steps=max(1, samples // batch),
-            batch_size=batch,
-            learning_rate=adam_rate(problem.recipe),
-            schedule="linear",
-            training_mode=not reference,
-        ),
-        seed=seed,
-        label=name,
-        device=device,
-        progress=progress,
-        restart=restart,
-        room=room_to_train(problem.train, problem.recipe, batch),
-        precision=precision,
-    )
-    return network, passes
-
-
-def _offering(
-    clock: SnapshotClock, name: str, finished: Mapping[str, Any]
-) -> Callable[[Callable[[], Mapping[str, Any]]], None]:
-    """Offer one companion's state together with those that are finished."""
-    return lambda state: clock.offer(lambda: {**finished, name: state()})
-
-
-def _pooled_kappa(
-    task: Task,
-    group: ForgetGroup,
-    plan: ForgetPlan,
-    problem: Problem,
-    spare: Tensor,
-    goal: float,
-    typical: float,
-    own: Measurement,
-    own_spare: Measurement,
-    drifted: Measurement,
-    drifted_spare: Measurement,
-    pool: int,
-) -> float:
-    """κ on the group; a group smaller than the pool is filled up with retained instances that the reference
-    did not see either, whose goal is the held-out metric."""
-    fill = plan.retained[spare, group.column].nonzero().flatten()[: max(0, pool - len(group.members))]
-    pooled = len(group.members) + len(fill)
-    metrics = torch.zeros(len(KAPPAS), dtype=torch.float64)
-    for places, rows, before, after in (
-        (group.members, plan.rows, own.outputs, drifted.outputs),
-        (fill, spare, own_spare.outputs, drifted_spare.outputs),
-    ):
-        for some in torch.split(places, POOLED_AT_ONCE):
-            targets = problem.train.fetch(rows[some]).targets[task.name].to(task.ruler.device)
-            metrics += scores_along(task, _held(before, task, some), _held(after, task, some), targets)
-    blended = (goal * len(group.members) + typical * len(fill)) / pooled
-    return smallest_kappa(metrics * 100 / pooled, blended)
-
-
-def _held(outputs: Mapping[str, Tensor], task: Task, places: Tensor) -> Tensor:
-    """Some of the outputs that a measurement held, on the run's device and in full precision."""
-    values = outputs[task.name]
-    return values[places.to(values.device)].to(task.ruler.device, torch.float32)
-
-
-def _among(group: ForgetGroup, measured: Measurement) -> Tensor:
-    mask = torch.zeros(len(measured.losses), dtype=torch.bool)
-    mask[group.members] = True
-    return mask
 
 
 def holdout_sample(present: Tensor, plan: ForgetPlan, seed: int) -> Tensor:
