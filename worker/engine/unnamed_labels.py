@@ -6,12 +6,10 @@ way, and about how far, the probe shows: like retraining, it learned what is lef
 F is the number of forget instances, r of retained ones, T of tasks.
 """
 
+import torch
 from torch import Tensor
 
 from worker.engine.percentile import percentiles, quantiles
-
-SHARE_OF_SHIFT = 0.5
-"""Of the way from a label's place under the original to that under the probe, which learns for less long."""
 
 
 def unnamed_targets(
@@ -26,19 +24,21 @@ def unnamed_targets(
     found = own.clone()
     for column in unnamed.any(dim=0).nonzero().flatten().tolist():
         mine, among = unnamed[:, column], kept[:, column]
-        if not bool(among.any()):
-            continue
-        had, ruler = own[mine, column], own_kept[among, column]
-        before = percentiles(had, ruler)
-        after = percentiles(probe[mine, column], probe_kept[among, column])
-        by_chance = percentiles(probe_kept[among, column], probe_kept[among, column]) - percentiles(
-            ruler, ruler
-        )
-        share = SHARE_OF_SHIFT * beyond_chance(after - before, by_chance)
-        ranks = before.argsort(stable=True).argsort(stable=True)
-        moved = quantiles(ruler, after.sort().values[ranks]) - quantiles(ruler, before)
-        found[mine, column] = had + share * moved
+        if bool(among.any()):
+            found[mine, column] = _moved(
+                own[mine, column], probe[mine, column], own_kept[among, column], probe_kept[among, column]
+            )
     return found
+
+
+def _moved(own: Tensor, probe: Tensor, own_kept: Tensor, probe_kept: Tensor) -> Tensor:
+    """The same for one task: (n,) labels among (r,) retained ones."""
+    before, after = percentiles(own, own_kept), percentiles(probe, probe_kept)
+    by_chance = percentiles(probe_kept, probe_kept) - percentiles(own_kept, own_kept)
+    ranks = before.argsort(stable=True).argsort(stable=True)
+    shifts = quantiles(own_kept, after.sort().values[ranks]) - quantiles(own_kept, before)
+    lowest = torch.minimum(own.min(), own_kept.min())  # no loss that nothing has
+    return (own + beyond_chance(after - before, by_chance) * shifts).clamp(min=lowest)
 
 
 def beyond_chance(shifts: Tensor, by_chance: Tensor) -> float:
