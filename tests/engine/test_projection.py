@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from worker.engine.guards import PartPulls, Pull, guarded_gradients
-from worker.engine.orthogonalization import orthogonalize
+from worker.engine.guards import FlatGradients, PartPulls, Pull, guarded_gradients
+from worker.engine.orthogonalization import orthogonalize, orthogonalize_in_place
 from worker.engine.projection import gradient_basis, project_out
 from worker.engine.task_subspaces import TaskSubspaces, span
 
@@ -117,6 +117,16 @@ def test_orthogonalized_never_opposes_the_retain_gradient(seed: int, scale: floa
         torch.testing.assert_close(changed, scale * forget)
 
 
+@given(seeds)
+def test_orthogonalizing_in_place_gives_the_same_bits_and_leaves_what_is_retained(seed: int) -> None:
+    forget, retain = gradients(seed, 2).float()
+    expected, before = orthogonalize(forget, retain), retain.clone()
+    found = orthogonalize_in_place(forget, retain, torch.full_like(retain, float("nan")))
+    assert found is forget
+    assert torch.equal(found, expected)
+    assert torch.equal(retain, before)
+
+
 @given(seeds, st.integers(-30, 30), st.integers(-30, 30))
 def test_orthogonalizing_is_safe_at_every_scale(seed: int, one: int, other: int) -> None:
     """In single precision, where squares of such numbers would be 0 or infinite."""
@@ -166,8 +176,11 @@ def test_guarded_step_does_not_raise_the_retain_loss_to_first_order(seed: int, p
     forget = -2 * retain_loss(weight) + ((inputs @ weight).sum(dim=1) - 1).abs().mean()
     free = TaskSubspaces(torch.zeros(0, 12).double(), {0: torch.zeros(0, 0).double()})
     subspaces = span(gradients(seed, 6).view(2, 3, SIZE), [0, 1], [0]) if projected else free
+    room = FlatGradients.of([weight], 1)
+    for values in (room.retain, room.forget, room.total):
+        values.fill_(float("nan"))  # whatever was there before
     guarded = guarded_gradients(
-        [PartPulls(pull(retain), {0: pull(forget)})], subspaces, [0], [weight], [head]
+        [PartPulls(pull(retain), {0: pull(forget)})], subspaces, [0], [weight], [head], room
     )[0]
     (bare,) = torch.autograd.grad(retain_loss(weight), [weight])
     forgetting = guarded - bare

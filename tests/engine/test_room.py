@@ -98,6 +98,7 @@ def test_losses_that_go_backwards_one_by_one_add_up_to_the_step(
         columns: Sequence[int],
         shared: list[nn.Parameter],
         others: list[nn.Parameter],
+        room: object,
     ) -> list[Tensor]:
         moved = [*shared, *others]
         total = [torch.zeros_like(parameter) for parameter in moved]

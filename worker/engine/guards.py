@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worker.engine.orthogonalization import orthogonalize
+from worker.engine.orthogonalization import orthogonalize_in_place
 from worker.engine.task_subspaces import TaskSubspaces, add_flat
 
 
@@ -18,6 +18,22 @@ class Pull:
 
     outputs: Sequence[Tensor]
     gradients: Sequence[Tensor | None]
+
+
+@dataclass(frozen=True)
+class FlatGradients:
+    """Room for the gradients of the P shared parameters, written anew by each step: to ask the system for as
+    much fresh memory takes longer than to compute with it. retain, total: (P,). forget: (m, P)."""
+
+    retain: Tensor
+    forget: Tensor
+    total: Tensor
+
+    @staticmethod
+    def of(shared: list[nn.Parameter], tasks: int) -> "FlatGradients":
+        size = sum(parameter.numel() for parameter in shared)
+        retain = torch.empty(size, dtype=shared[0].dtype, device=shared[0].device)
+        return FlatGradients(retain, retain.new_empty(tasks, size), torch.empty_like(retain))
 
 
 @dataclass(frozen=True)
@@ -41,8 +57,9 @@ def guarded_gradients(
     columns: Sequence[int],
     shared: list[nn.Parameter],
     others: list[nn.Parameter],
+    room: FlatGradients,
 ) -> list[Tensor]:
-    """Gradients of retain + Σ_t forget_t with respect to `shared` and then `others`.
+    """Gradients of retain + Σ_t forget_t with respect to `shared`, which lie in `room`, then `others`.
 
     parts: the step's losses are their sums. A loss costs a backward pass over the instances of its part and
     the heads that it depends on only, which is why retained and forgotten ones come in parts of their own.
@@ -50,9 +67,7 @@ def guarded_gradients(
     On the shared parameters the task level comes first, then the instance level, so that the outcome never
     opposes the retain gradient.
     """
-    size = sum(parameter.numel() for parameter in shared)
-    kept = torch.zeros(size, dtype=shared[0].dtype, device=shared[0].device)
-    gone = kept.new_zeros(len(columns), size)
+    kept, gone = room.retain.zero_(), room.forget.zero_()
     rest: list[Tensor | None] = [None] * len(others)
 
     def follow(part: PartPulls) -> None:
@@ -73,7 +88,8 @@ def guarded_gradients(
     for part in parts:
         follow(part)
         del part  # with all that was computed for it, before the next one is
-    total = kept + orthogonalize(subspaces.outside(gone, columns), kept)
+    total = subspaces.outside(gone, columns, out=room.total)
+    total = orthogonalize_in_place(total, kept, scratch=gone[0]).add_(kept)
     pieces = torch.split(total, [parameter.numel() for parameter in shared])
     bent = [piece.view_as(like) for piece, like in zip(pieces, shared, strict=True)]
     own = [torch.zeros_like(p) if found is None else found for p, found in zip(others, rest, strict=True)]

@@ -14,8 +14,15 @@ def orthogonalize(forget: Tensor, retain: Tensor) -> Tensor:
     against it does not raise the retain loss to first order. Works without leaving the device, and at any
     scale of either: the retain gradient is scaled first, so that no square vanishes or overflows.
     """
+    return orthogonalize_in_place(forget.clone(), retain, torch.empty_like(retain))
+
+
+def orthogonalize_in_place(forget: Tensor, retain: Tensor, scratch: Tensor) -> Tensor:
+    """The same, into `forget`, without room of its own. scratch: (P,), whatever is in it is lost."""
     tiny = torch.finfo(retain.dtype).tiny
-    scaled = retain / retain.abs().amax().clamp(min=tiny)
-    direction = scaled / scaled.norm().clamp(min=tiny)
-    changed: Tensor = forget - (forget @ direction).clamp(max=0) * direction
-    return changed
+    least, most = retain.aminmax()
+    direction = torch.div(retain, torch.maximum(-least, most).clamp(min=tiny), out=scratch)
+    direction /= direction.norm().clamp(min=tiny)
+    direction *= (forget @ direction).clamp(max=0)
+    forget -= direction
+    return forget

@@ -42,12 +42,12 @@ class TaskSubspaces:
     basis: Tensor
     projectors: Mapping[int, Tensor]
 
-    def outside(self, gradients: Tensor, columns: Sequence[int]) -> Tensor:
+    def outside(self, gradients: Tensor, columns: Sequence[int], *, out: Tensor | None = None) -> Tensor:
         """Σ_t (g_t − Q_t Q_tᵀ g_t), (P,), for gradients (m, P) of the tasks in `columns`, where Q_t spans the
-        other tasks' gradients. The basis is walked twice, however many tasks there are."""
+        other tasks' gradients. The basis is walked twice, however many tasks there are. out: where to."""
         along = coordinates(gradients, self.basis)
         inside = torch.stack([self.projectors[c] @ along[k] for k, c in enumerate(columns)]).sum(dim=0)
-        return subtract_combination(gradients.sum(dim=0), inside, self.basis)
+        return subtract_combination(torch.sum(gradients, dim=0, out=out), inside, self.basis)
 
     def others(self, column: int) -> Tensor:
         """Q_t (P, k), orthonormal columns."""

@@ -22,7 +22,7 @@ from worker.engine.descent import adam_rate, check_finite, load_optimizer, optim
 from worker.engine.forget_groups import ForgetPlan
 from worker.engine.forget_weights import BEGIN
 from worker.engine.forward import Precision, answers
-from worker.engine.guards import PartPulls, Pull, guarded_gradients, pull_of
+from worker.engine.guards import FlatGradients, PartPulls, Pull, guarded_gradients, pull_of
 from worker.engine.loss_rulers import LossRulers
 from worker.engine.measurement import Measurement
 from worker.engine.original_answers import OriginalAnswers
@@ -90,6 +90,7 @@ class Unlearning:
         self._kept = [parameter.detach().clone() for parameter in self._parameters]
         self._observed: list[Tensor] = []
         self._subspaces: TaskSubspaces | None = None
+        self._flat: FlatGradients | None = None
         self._basis_step = 0
         self.basis_passes = 0
         self._room = room_to_train(problem.train, problem.recipe, batch_size + retain_batch_size)
@@ -223,7 +224,8 @@ class Unlearning:
                 losses(part, mine)[0].total().backward()  # type: ignore[no-untyped-call]
         else:
             pulls = (self._pulls(*losses(part, mine)) for part, mine in parts)
-            bent = guarded_gradients(pulls, subspaces, self._named, self._shared, self._heads)
+            self._flat = self._flat or FlatGradients.of(self._shared, len(self._named))
+            bent = guarded_gradients(pulls, subspaces, self._named, self._shared, self._heads, self._flat)
             for parameter, gradient in zip(self._parameters, bent, strict=True):
                 parameter.grad = gradient
         return observed[0] if len(observed) == 1 else torch.stack(observed).sum(dim=0)
@@ -288,7 +290,7 @@ class Unlearning:
         Half as many instances at once as in a step: their gradients need room beside them."""
         if self._subspaces is not None and self.done - self._basis_step < BASIS_LIFETIME:
             return self._subspaces
-        self._subspaces = None  # before the new ones need its room
+        self._subspaces = self._flat = None  # before the new ones need their room
         first = self.done * MICROBATCHES
         batches = [self._basis_stream.batch(first + index) for index in range(MICROBATCHES)]
         self._subspaces = estimate_subspaces(
