@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.unlearning.figures import COLUMNS, FLOOR_COLUMNS, shown_difference
 from benchmarks.unlearning.markdown import markdown_table
+from benchmarks.unlearning.rows_of_axes import asked
 from benchmarks.unlearning.statistics_of_rows import Figure, Row, of_method, paired, spread
 
 COMPARED = ("AvgGap", "AUC gap", "forget gap", "un-named gap", "retain gap", "UIS %")
@@ -13,13 +14,16 @@ def comparison(before: Iterable[Row], after: Iterable[Row], method: str) -> str:
     """A table per data set; rows are the kinds of request that both versions have finished. Cells: before →
     after (what a further retraining would have): the paired difference, with its 95 % interval.
     """
-    first, second = _by_kind(of_method(before, method)), _by_kind(of_method(after, method))
-    kinds = [kind for kind in first if kind in second]
+    old, new = (
+        {asked(row): row for row in of_method(rows, method) if "scores" in row} for rows in (before, after)
+    )
+    both = [key for key in old if key in new]
+    first, second = (_by_kind([rows[key] for key in both]) for rows in (old, new))
     parts = []
-    for source in dict.fromkeys(source for source, _ in kinds):
+    for source in dict.fromkeys(source for source, _ in first):
         body = [
             [name, *(_cell(first[source, name], second[source, name], title) for title in COMPARED)]
-            for found, name in kinds
+            for found, name in first
             if found == source
         ]
         parts.append(f"## {source}\n\n" + markdown_table(["requests", *COMPARED], body))
@@ -29,8 +33,7 @@ def comparison(before: Iterable[Row], after: Iterable[Row], method: str) -> str:
 def _by_kind(rows: Iterable[Row]) -> Mapping[tuple[str, str], list[Row]]:
     kinds: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if "scores" in row:
-            kinds.setdefault((row["problem"]["source"], _kind(row["request"])), []).append(row)
+        kinds.setdefault((row["problem"]["source"], _kind(row["request"])), []).append(row)
     return kinds
 
 
@@ -39,10 +42,8 @@ def _kind(request: Row) -> str:
     return f"{request['selection']}, {scope}, {100 * request['fraction']:g} %, {request['jobs']} in a row"
 
 
-def _cell(before: list[Row], after: list[Row], title: str) -> str:
+def _cell(old: list[Row], new: list[Row], title: str) -> str:
     figure, places = COLUMNS[title]
-    asked = {_asked(row) for row in before} & {_asked(row) for row in after}
-    old, new = ([row for row in rows if _asked(row) in asked] for rows in (before, after))
     difference = paired(new, old, figure)
     if difference is None:
         return "–"
@@ -54,7 +55,3 @@ def _cell(before: list[Row], after: list[Row], title: str) -> str:
 def _mean(rows: list[Row], figure: Figure, places: int) -> str:
     found = spread(rows, figure)
     return "–" if found is None else f"{found.mean:.{places}f}"
-
-
-def _asked(row: Row) -> str:
-    return repr([sorted(row[name].items(), key=str) for name in ("problem", "request", "configuration")])

@@ -16,7 +16,7 @@ from benchmarks.unlearning.plots import plot_all
 from benchmarks.unlearning.rebound import rebounds
 from benchmarks.unlearning.rivals import against_retraining, against_strongest
 from benchmarks.unlearning.rows_of_axes import RowsOfAxes, rows_of_axes
-from benchmarks.unlearning.statistics_of_rows import Row
+from benchmarks.unlearning.statistics_of_rows import Row, request_key
 
 HEAD = """# Unlearning benchmark
 
@@ -65,8 +65,8 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
             + tables.aimed(axes["base"], axes["aim"])
         )
     if controls := axes["controls"]:
-        same = {_asked(row) for row in controls}
-        ours = [row for row in axes["base"] if row["method"] == OURS and _asked(row) in same]
+        same = {request_key(row) for row in controls}
+        ours = [row for row in axes["base"] if row["method"] == OURS and request_key(row) in same]
         parts.append(
             "## As many passes spent on training anew\n\nControls of equal compute, beside ours on the same "
             f"requests. {_covered(controls)}\n\n" + tables.comparison([*ours, *controls])
@@ -100,10 +100,6 @@ def write_report(rows: FinishedRows, chosen: Chosen, folder: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join([*parts, *pictures]) + "\n")
     return file
-
-
-def _asked(row: Row) -> str:
-    return repr((row["problem"], row["request"]))
 
 
 def _steps(row: Row) -> str:
@@ -226,7 +222,7 @@ def _apart(rows: Sequence[Row]) -> str:
         if "scores" in row:
             tasks = [task["retrained"] for _, task in sorted(row["scores"]["tasks"].items())]
             figures = [value for one in tasks for _, value in sorted(one.items())]
-            found.setdefault(_asked(row), []).append(figures)
+            found.setdefault(request_key(row), []).append(figures)
     ranges = [[max(same) - min(same) for same in zip(*rows, strict=True)] for rows in found.values()]
     apart = [one for one in ranges if any(one)]
     if not apart:

@@ -37,13 +37,13 @@ def rows_of_axes(rows: Iterable[Row], chosen: Chosen) -> RowsOfAxes:
     trials = [row for row in found if row["problem"]["epochs"] is not None]
     measured = [row for row in found if row["problem"]["epochs"] is None]
     by_key = {row["key"]: row for row in measured}
-    last = {_asked(row): row for row in measured}
+    last = {asked(row): row for row in measured}
     axes: dict[str, list[Row]] = {}
     today: set[str] = set()
     for axis, make in AXES.items():
         jobs = {job.key: job for scale in _scales(measured, chosen) for job in make(scale)}
         today |= jobs.keys()
-        taken = (by_key.get(key) or last.get(_asked(job.identity())) for key, job in jobs.items())
+        taken = (by_key.get(key) or last.get(asked(job.identity())) for key, job in jobs.items())
         axes[axis] = list({row["key"]: row for row in taken if row is not None}.values())
     base = {row["key"] for row in axes["base"]}
     for axis in axes.keys() - {"base"}:
@@ -51,11 +51,11 @@ def rows_of_axes(rows: Iterable[Row], chosen: Chosen) -> RowsOfAxes:
         axes[axis] = [row for row in axes[axis] if _unit(row) in varied]
     shown = {row["key"] for rows in axes.values() for row in rows}
     for axis in axes:
-        axes[axis] += {_asked(row): row for row in trials if row["axis"] == axis}.values()
+        axes[axis] += {asked(row): row for row in trials if row["axis"] == axis}.values()
     return RowsOfAxes(axes, len(shown - today))
 
 
-def _asked(row: Mapping[str, Any]) -> str:
+def asked(row: Mapping[str, Any]) -> str:
     """What determines a row, but for code and versions."""
     names = ("problem", "request", "method", "configuration")
     return json.dumps(rounded({name: row[name] for name in names}), sort_keys=True)

@@ -60,8 +60,8 @@ def spread(rows: Iterable[Row], figure: Figure) -> Spread | None:
 def pairs(ours: Sequence[Row], theirs: Sequence[Row], figure: Figure) -> dict[Unit, tuple[float, float]]:
     """Ours and theirs on the runs that both finished, averaged per data set and seed."""
     both = _requests(ours) & _requests(theirs)
-    first = by_seed([row for row in ours if _request(row) in both], figure)
-    second = by_seed([row for row in theirs if _request(row) in both], figure)
+    first = by_seed([row for row in ours if request_key(row) in both], figure)
+    second = by_seed([row for row in theirs if request_key(row) in both], figure)
     return {unit: (first[unit], second[unit]) for unit in first if unit in second}
 
 
@@ -93,9 +93,10 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _requests(rows: Sequence[Row]) -> set[str]:
-    return {_request(row) for row in rows if "scores" in row}
-
-
-def _request(row: Row) -> str:
+def request_key(row: Row) -> str:
+    """The same for every method and configuration that answers one request."""
     return repr((sorted(row["problem"].items(), key=str), sorted(row["request"].items(), key=str)))
+
+
+def _requests(rows: Sequence[Row]) -> set[str]:
+    return {request_key(row) for row in rows if "scores" in row}

@@ -153,13 +153,13 @@ def calibrate(
         unseen_holdout=look(probe, holdout, "probe on the holdout", held_out=True),
     )
     learned = plan.unnamed & torch.isin(plan.rows, lessons["probe"].rows)[:, None]
-    unnamed, compared = own.losses, 0
+    unnamed, looks_at_kept = own.losses, 1
     if bool(learned.any()):
         beside = look(probe, kept, "probe on retained instances")
         unnamed = unnamed_targets(
             learned, own.losses, seen.unseen.losses, plan.retained[kept], own_retained.losses, beside.losses
         )
-        compared = len(kept)
+        looks_at_kept = 2
 
     believed, pool = settings.aim == "retraining", settings.kappa_pool
     teacher = {name: values.clone() for name, values in own.outputs.items()}
@@ -172,6 +172,7 @@ def calibrate(
 
     weight_of = task_weights(tasks, torch.device("cpu"))
     held_scores = [own_holdout.scores[own_holdout.present[:, c], c] for c in range(len(tasks))]
+    looked = 3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + looks_at_kept * len(kept)
     return Calibration(
         goals=torch.tensor([goal.metric for goal in goals], dtype=torch.float64),
         reliability=torch.tensor([goal.reliability for goal in goals], dtype=torch.float64),
@@ -188,7 +189,7 @@ def calibrate(
         retain_loss=float(training_loss(own_retained.losses, plan.retained[kept], weight_of)),
         holdout_loss=float(training_loss(own_holdout.losses, own_holdout.present, weight_of)),
         passes=passes,
-        forward_passes=3 * len(plan.rows) + 2 * len(spare) + 2 * len(holdout) + len(kept) + compared,
+        forward_passes=looked,
     )
 
 

@@ -37,6 +37,12 @@ class ForgetPlan:
         """(F, T) labels that these instances keep."""
         return self.retained[self.rows]
 
+    def members_of(self, group: ForgetGroup) -> Tensor:
+        """(F,) mask of the group's instances."""
+        mask = torch.zeros(len(self.rows), dtype=torch.bool)
+        mask[group.members] = True
+        return mask
+
 
 def plan_forgetting(forget: ForgetSet, present: Tensor, specs: tuple[TaskSpec, ...]) -> ForgetPlan:
     """present (N, T). Supervision that does not exist, or was forgotten before, is not forgotten again.

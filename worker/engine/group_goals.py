@@ -54,9 +54,7 @@ def goal_of(
     percentile = percentiles(seen.unseen.losses[group.members, column], unseen_holdout)
     weight = reliability(holdout, unseen_holdout) if believed else 0.0
     typical = seen.own_holdout.points(column)
-    mine = torch.zeros(len(plan.rows), dtype=torch.bool)
-    mine[group.members] = True
-    shift = seen.unseen.points(column, mine) - seen.unseen_holdout.points(column)
+    shift = seen.unseen.points(column, plan.members_of(group)) - seen.unseen_holdout.points(column)
     metric = min(100.0, max(0.0, typical + weight * shift))
     kappa = _pooled_kappa(task, group, plan, data, seen, metric, typical, pool)
     return GroupGoal(metric, weight, kappa, target_losses(percentile, holdout, weight))

@@ -71,7 +71,7 @@ class StepLoss:
         self._original = original
         self._teacher = calibration.teacher
         self._staying = ~plan.forgotten.to(device)
-        self._unnamed = calibration.unnamed.to(device) if bool(plan.unnamed.any()) else None
+        self._unnamed = calibration.unnamed.to(device)
         self._weights = task_weights(tasks, device)
         self.rulers = calibration.rulers.to(device)
         self._table = rank_table(plan, calibration.losses, calibration.targets, self.rulers, device)
@@ -146,9 +146,7 @@ class StepLoss:
 
     def _left(self, aims: Aims, losses: Tensor, divergences: Tensor) -> Tensor:
         """(f, T), of losses and divergences (f, T): how far labels that forget instances keep are from where
-        they are to end, and their outputs from where they were."""
-        if self._unnamed is None:
-            return divergences
+        they are to end, and their outputs from where they were; of others it means nothing."""
         return (losses - self._unnamed[aims.positions]).abs() + divergences
 
     def _forget(self, aims: Aims, losses: Tensor, divergences: Tensor, counts: StepCounts) -> Tensor:

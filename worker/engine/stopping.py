@@ -50,13 +50,12 @@ def residuals(
 def goals_reached(plan: ForgetPlan, calibration: Calibration, measured: Measurement) -> bool:
     """Every group's metric within a quarter of its goal's margin: close enough to stop before the budget."""
     for number, group in enumerate(plan.groups):
-        mask = torch.zeros(len(plan.rows), dtype=torch.bool)
-        mask[group.members] = True
         column = group.column
         margin = goal_margin(
             float(calibration.spread[column]), len(group.members), int(calibration.holdout[column])
         )
-        if abs(measured.points(column, mask) - float(calibration.goals[number])) > margin / 4:
+        reached = measured.points(column, plan.members_of(group))
+        if abs(reached - float(calibration.goals[number])) > margin / 4:
             return False
     return True
 
